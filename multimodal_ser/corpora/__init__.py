@@ -1,0 +1,9 @@
+"""One reader per corpus: folder in, checked manifest out.
+
+To add a corpus, write one module here (see `reading.py` for what it offers) and name it in `READERS`.
+"""
+
+# Name on the command line: module of this folder.
+READERS = {
+    "synthetic": "synthetic",
+}

@@ -1,0 +1,133 @@
+"""What every corpus reader hands back, and the small steps that readers share.
+
+A reader is a module of this folder with `read(folder, **options) -> Reading`, and `add_arguments(parser)` for
+its own options. It keeps what it can use, lists what it cannot in `dropped` with the reason, and lists what
+it kept but distrusts in `flagged`: nothing disappears silently.
+"""
+
+import os
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import Scale
+from multimodal_ser.manifests import Header, Utterance
+
+_LFS_PREFIX = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One item of a corpus and what is to be said about it."""
+
+    id: str
+    reason: str  # the same words for the same reason, so that reasons can be counted
+    detail: str = ""  # where, which value: free text
+
+
+@dataclass
+class Reading:
+    """A corpus as a reader found it."""
+
+    header: Header
+    utterances: list[Utterance] = field(default_factory=list)
+    dropped: list[Remark] = field(default_factory=list)
+    flagged: list[Remark] = field(default_factory=list)
+    expected: dict[str, int] = field(default_factory=dict)  # published count per split, and "total"
+    expected_from: str = ""  # where the published counts stand
+    notes: list[str] = field(default_factory=list)  # facts about this copy that a user should know
+
+    def drop(self, identifier: str, reason: str, detail: str = "") -> None:
+        self.dropped.append(Remark(identifier, reason, detail))
+
+    def flag(self, identifier: str, reason: str, detail: str = "") -> None:
+        self.flagged.append(Remark(identifier, reason, detail))
+
+    def unit(self, identifier: str, dimension: str, value: float, scale: Scale) -> float:
+        """A rating in unit scale; one outside its scale is clamped and flagged."""
+        clamped = min(max(value, scale.low), scale.high)
+        if clamped != value:
+            self.flag(identifier, "label outside its scale, clamped", f"{dimension} = {value:g}, {scale}")
+        return scale.to_unit(clamped)
+
+
+def subfolder(folder: Path, *names: str) -> Path | None:
+    """The first existing subfolder that is called one of `names` in any case, or None.
+
+    A folder that holds nothing but one folder of the same name (Audios/Audios) is what unpacking into a
+    folder leaves behind: the inner one is meant.
+    """
+    entries = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    for name in names:
+        if found := entries.get(name.lower()):
+            inner = [entry for entry in found.iterdir() if not entry.name.startswith(".")]
+            if len(inner) == 1 and inner[0].is_dir() and inner[0].name.lower() == found.name.lower():
+                return inner[0]
+            return found
+    return None
+
+
+def checked_folder(folder: str | os.PathLike) -> Path:
+    """`folder` as a path, which must exist, be a folder, be readable and hold something."""
+    path = Path(folder)
+    if not path.exists():
+        raise InputError(f"no such folder: {path}")
+    if not path.is_dir():
+        raise InputError(f"not a folder: {path}; give the corpus' top folder, not an archive or a file")
+    try:
+        is_empty = next(path.iterdir(), None) is None
+    except PermissionError:
+        raise InputError(f"no permission to read the folder {path}") from None
+    if is_empty:
+        raise InputError(f"the folder {path} is empty")
+    return path
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of a file and the encoding it was in: UTF-8 with or without BOM, UTF-16 or Windows-1252."""
+    data = path.read_bytes()
+    if data.startswith(_LFS_PREFIX):
+        raise InputError(f"{path}: a Git-LFS stub, not the file; run `git lfs pull` in the corpus folder")
+    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1"), "latin-1"
+
+
+def is_lfs_stub(path: Path) -> bool:
+    """Whether a media file is the 131-byte text that Git-LFS leaves in its place."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS_PREFIX)) == _LFS_PREFIX
+
+
+def relative(path: Path, root: Path) -> str:
+    """`path` as a manifest writes it: below `root`, with forward slashes."""
+    return path.relative_to(root).as_posix()
+
+
+def natural(name: str) -> tuple:
+    """A sort key in which take 10 comes after take 9."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+
+
+def folds_of(speakers: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
+    """Speakers to folds 1..count, as even as can be; the same for the same speakers and seed."""
+    shuffled = sorted(set(speakers), key=natural)
+    if len(shuffled) < count:
+        raise InputError(f"{len(shuffled)} speakers cannot be spread over {count} folds")
+    random.Random(seed).shuffle(shuffled)
+    return {speaker: 1 + position % count for position, speaker in enumerate(shuffled)}
+
+
+def split_by_fold(utterances: Sequence[Utterance], fold: int) -> list[Utterance]:
+    """Test on `fold`, develop on the next, train on the rest; utterances without a fold stay as they are."""
+    count = max((u.fold for u in utterances if u.fold is not None), default=0)
+    if not 1 <= fold <= count:
+        raise InputError(f"--fold {fold}: this corpus has folds 1 to {count}")
+    names = {fold: "test", fold % count + 1: "development"}
+    return [u if u.fold is None else replace(u, split=names.get(u.fold, "train")) for u in utterances]

@@ -1,0 +1,1 @@
+"""Encoders, fusion and the network that joins them; one network per module."""

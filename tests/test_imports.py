@@ -1,0 +1,54 @@
+"""Imports point down: a module may import its own folder and lower layers only."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "multimodal_ser"
+LAYERS = [
+    {"errors"},
+    {"labels", "audio", "cache", "report"},
+    {"manifests", "losses", "metrics"},
+    {"corpora", "transcripts", "data", "models"},
+    {"objectives"},
+    {"training", "inference"},
+    {"config", "pseudo_labels", "analysis", "podcast", "export", "doctor"},
+    {"demo"},
+    {"cli"},
+]
+RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
+FILES = [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).name not in ("__main__.py",)]
+
+
+def unit_of(path: Path) -> str:
+    """The layer unit of a file: its folder, or its own name at the top level."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_units(path: Path) -> Iterator[str]:
+    """The units of this package that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: use absolute imports"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            root, *rest = name.split(".")
+            if root == PACKAGE.name and rest and rest[0] != "__version__":
+                yield rest[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_point_down(path: Path) -> None:
+    unit = unit_of(path)
+    if unit == "__init__":
+        assert not list(imported_units(path)), "importing the package must not load any of its parts"
+        return
+    assert unit in RANK, f"{unit} has no layer: add it to LAYERS"
+    for other in imported_units(path):
+        assert other == unit or RANK[other] < RANK[unit], f"{unit} must not import {other}"
