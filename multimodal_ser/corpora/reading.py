@@ -1,8 +1,10 @@
 """What every corpus reader hands back, and the small steps that readers share.
 
 A reader is a module of this folder with `read(folder, **options) -> Reading`, and `add_arguments(parser)` for
-its own options. It keeps what it can use, lists what it cannot in `dropped` with the reason, and lists what
-it kept but distrusts in `flagged`: nothing disappears silently.
+its own options, whose names are the keywords of `read`. It keeps what it can use, lists what it cannot in
+`dropped` with the reason, and lists what it kept but distrusts in `flagged`: nothing disappears silently.
+`preparation.py` does the rest: it has the options --fold, --jobs, --verify-audio, --keep-missing-audio,
+--proxy-dimensions, --allow-partial and --output, and looks for missing or unreadable audio, so a reader need not.
 """
 
 import os
@@ -26,22 +28,38 @@ class Remark:
     id: str
     reason: str  # the same words for the same reason, so that reasons can be counted
     detail: str = ""  # where, which value: free text
+    split: str | None = None  # where the item would have gone, if that is known
+    failed: bool = False  # something is wrong with this copy; not the user's choice nor a known defect
 
 
 @dataclass
 class Reading:
-    """A corpus as a reader found it."""
+    """A corpus as a reader found it.
+
+    `header.audio_root` is the folder that audio paths start from, as the reader found it; None means the folder
+    it was given. Keys of `expected` are split names, "fold1" ..., and "total".
+    """
 
     header: Header
     utterances: list[Utterance] = field(default_factory=list)
     dropped: list[Remark] = field(default_factory=list)
     flagged: list[Remark] = field(default_factory=list)
-    expected: dict[str, int] = field(default_factory=dict)  # published count per split, and "total"
+    expected: dict[str, int] = field(default_factory=dict)  # published counts
     expected_from: str = ""  # where the published counts stand
     notes: list[str] = field(default_factory=list)  # facts about this copy that a user should know
+    scale: Scale | None = None  # of the ratings on disk, so that a report can show them as published
 
-    def drop(self, identifier: str, reason: str, detail: str = "") -> None:
-        self.dropped.append(Remark(identifier, reason, detail))
+    def drop(
+        self,
+        identifier: str,
+        reason: str,
+        detail: str = "",
+        *,
+        split: str | None = None,
+        failed: bool = True,
+    ) -> None:
+        """Leave an item out; `failed=False` if the user asked for it or every copy has this defect."""
+        self.dropped.append(Remark(identifier, reason, detail, split, failed))
 
     def flag(self, identifier: str, reason: str, detail: str = "") -> None:
         self.flagged.append(Remark(identifier, reason, detail))
