@@ -60,6 +60,7 @@ class Utterance:
     fold: int | None = None  # in which fold of a cross-validation this utterance is tested, from 1
     text: str | None = None
     text_source: str | None = None  # "reference", "asr:<model>", ...
+    transcripts: dict[str, str] | None = None  # every transcript there is, by source; `text` is one of them
     emotion: str | None = None
     emotion_probs: dict[str, float] | None = None  # share of votes per class
     arousal: float | None = None
@@ -260,6 +261,8 @@ _FIELD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("fold", lambda value: isinstance(value, int) and value >= 1, "a whole number from 1"),
     ("text", _is_text, "text"),
     ("text_source", _is_text, "text"),
+    ("transcripts", lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+     "an object of sources and texts"),
     ("emotion", lambda value: value in EMOTIONS, f"one of {', '.join(EMOTIONS)}, or null"),
     ("emotion_probs", _is_distribution, "an object of emotion names and shares that add up to 1"),
     ("arousal", _is_unit, _UNIT_ALLOWED),
