@@ -1,0 +1,92 @@
+"""What every audio encoder returns, and what every audio encoder is.
+
+Shapes: B clips, S samples, T frames, D width. Masks are True where a frame is valid. Frame rates are frames
+per second. Clips are padded behind their end, never before it. What stands in the padded frames of a layer is
+finite and otherwise means nothing: use the mask.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from multimodal_ser.errors import InputError
+
+KEYS_SHOWN = 20  # names of wrong weights that an error lists
+
+
+class Encoding(NamedTuple):
+    """All layers of an encoder for a batch of clips."""
+
+    layers: tuple[Tensor, ...]  # each (B, T, D); index 0 is the input to the first block
+    mask: Tensor  # (B, T) bool, True = valid
+    frame_rate: float  # frames per second
+
+
+class AudioEncoder(nn.Module):
+    """A network from waveforms to an `Encoding`; a clip in a padded batch comes out as the clip alone does."""
+
+    config: Any  # frozen dataclass; `type(encoder).from_config(encoder.config)` builds the same network
+    width: int  # D
+    num_layers: int  # blocks; a full pass returns one layer more than this
+    frame_rate: float  # frames per second
+    sample_rate: int  # samples per second that `forward` expects
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
+        """Encode clips.
+
+        waveforms: (B, S) float, -1..1. lengths: (B,) integer, valid samples of each, at most S; 0 is allowed.
+        last_layer: run this many blocks and no more; `layers` then has `last_layer + 1` entries.
+        """
+        raise NotImplementedError
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Valid frames (B,) of clips with `lengths` (B,) valid samples."""
+        raise NotImplementedError
+
+    def freeze_front_end(self) -> None:
+        """Take what lies below the first block out of training, for good."""
+        raise NotImplementedError
+
+    def blocks_to_run(self, last_layer: int | None) -> int:
+        """`last_layer`, checked; all blocks for None."""
+        if last_layer is None:
+            return self.num_layers
+        if not 0 <= last_layer <= self.num_layers:
+            raise InputError(
+                f"last_layer={last_layer}, but this encoder has layers 0 (input of the first block) "
+                f"to {self.num_layers} (output of the last)"
+            )
+        return last_layer
+
+
+def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
+    """Mask (B, max_frames), True for the first `lengths[b]` frames of row b."""
+    return torch.arange(max_frames, device=lengths.device) < lengths[:, None]
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str = "the weights") -> None:
+    """Load `state` into `module`; a missing, unexpected or misshapen weight is an error, never a random part."""
+    own = module.state_dict()
+    problems = {
+        "missing": sorted(own.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - own.keys()),
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+            for key in sorted(own.keys() & state.keys())
+            if state[key].shape != own[key].shape
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+        raise InputError(
+            f"{source} do not fit {type(module).__name__}: {found}. "
+            "The likely cause: they belong to another architecture or size, or the file is incomplete."
+        )
+    module.load_state_dict(state)
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(keys[:KEYS_SHOWN])
+    return shown if len(keys) <= KEYS_SHOWN else f"{shown} and {len(keys) - KEYS_SHOWN} more"
