@@ -4,9 +4,12 @@ A reader is a module of this folder with `read(folder, **options) -> Reading`, a
 its own options, whose names are the keywords of `read`. It keeps what it can use, lists what it cannot in
 `dropped` with the reason, and lists what it kept but distrusts in `flagged`: nothing disappears silently.
 `preparation.py` does the rest: it has the options --fold, --jobs, --verify-audio, --keep-missing-audio,
---proxy-dimensions, --allow-partial and --output, and looks for missing or unreadable audio, so a reader need not.
+--proxy-dimensions, --allow-partial and --output, and looks for missing or unreadable audio, so a reader need
+not.
 """
 
+import csv
+import io
 import os
 import random
 import re
@@ -36,8 +39,8 @@ class Remark:
 class Reading:
     """A corpus as a reader found it.
 
-    `header.audio_root` is the folder that audio paths start from, as the reader found it; None means the folder
-    it was given. Keys of `expected` are split names, "fold1" ..., and "total".
+    `header.audio_root` is the folder that audio paths start from, as the reader found it; None means the
+    folder it was given. Keys of `expected` are split names, "fold1" ..., and "total".
     """
 
     header: Header
@@ -115,6 +118,27 @@ def read_text(path: Path) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1"), "latin-1"
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """The rows of a delimited file, which must have `columns`; every cell stays text.
+
+    Nothing is guessed: the sentence "None" is a word and the id 0012 keeps its zeros. Names of columns are
+    stripped; cells that a short row lacks are empty.
+    """
+    text, _ = read_text(path)
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        header = [name.strip() for name in next(lines, [])]
+        if missing := [name for name in columns if name not in header]:
+            raise InputError(
+                f"{path}: no column '{missing[0]}'; columns found: {', '.join(header) or 'none'}; "
+                f"needed: {', '.join(columns)}"
+            )
+        padding = [""] * len(header)
+        return [dict(zip(header, [*row, *padding], strict=False)) for row in lines if row]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {lines.line_num}: not a delimited table ({error})") from None
 
 
 def is_lfs_stub(path: Path) -> bool:
