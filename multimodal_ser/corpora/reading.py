@@ -21,6 +21,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import Scale
 from multimodal_ser.manifests import Header, Utterance
 
+CLAMPED = "label outside its scale, clamped"
 _LFS_PREFIX = b"version https://git-lfs"
 
 
@@ -71,7 +72,7 @@ class Reading:
         """A rating in unit scale; one outside its scale is clamped and flagged."""
         clamped = min(max(value, scale.low), scale.high)
         if clamped != value:
-            self.flag(identifier, "label outside its scale, clamped", f"{dimension} = {value:g}, {scale}")
+            self.flag(identifier, CLAMPED, f"{dimension} = {value:g}, {scale}")
         return scale.to_unit(clamped)
 
 
