@@ -25,7 +25,7 @@ class Encoding(NamedTuple):
 
 
 class AudioEncoder(nn.Module):
-    """A network from waveforms to an `Encoding`; a clip in a padded batch comes out as the clip alone does."""
+    """A network from waveforms to an `Encoding`; a clip in a padded batch comes out as it does alone."""
 
     config: Any  # frozen dataclass; `type(encoder).from_config(encoder.config)` builds the same network
     width: int  # D
@@ -46,7 +46,7 @@ class AudioEncoder(nn.Module):
         raise NotImplementedError
 
     def freeze_front_end(self) -> None:
-        """Take what lies below the first block out of training, for good."""
+        """Take the fixed analysis below the transformer (the convolutions) out of training."""
         raise NotImplementedError
 
     def blocks_to_run(self, last_layer: int | None) -> int:
@@ -67,7 +67,7 @@ def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str = "the weights") -> None:
-    """Load `state` into `module`; a missing, unexpected or misshapen weight is an error, never a random part."""
+    """Load `state` into `module`; a missing, unexpected or misshapen weight is an error, never random."""
     own = module.state_dict()
     problems = {
         "missing": sorted(own.keys() - state.keys()),

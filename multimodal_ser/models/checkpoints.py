@@ -1,0 +1,115 @@
+"""Checkpoints in the layout of the Hugging Face hub: find the folder, read its settings, read its weights.
+
+Weights come from safetensors. `pytorch_model.bin` is read only where a folder has nothing else (old
+checkpoints such as HuBERT's were published so), and then by torch's loader that accepts tensors and no code.
+"""
+
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from multimodal_ser.errors import InputError
+
+SETTINGS = ("config.json", "preprocessor_config.json")
+SAFE_WEIGHTS, SAFE_INDEX, TORCH_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)
+_HUB_SAFE_WEIGHTS = (SAFE_WEIGHTS, SAFE_INDEX, "model-*.safetensors")
+
+
+def find_checkpoint(
+    name_or_folder: str, revision: str | None = None, settings: Sequence[str] = SETTINGS
+) -> Path:
+    """The folder of a checkpoint: a local one as it is, a hub name by way of the hub's cache.
+
+    settings: file names or patterns wanted beside the weights. HF_HUB_OFFLINE=1 stops at the cache.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or name_or_folder.startswith(".") or name_or_folder.count("/") > 1:
+        raise InputError(f"there is no checkpoint folder {name_or_folder}")
+    found = _download(name_or_folder, revision, [*settings, *_HUB_SAFE_WEIGHTS])
+    if not any((found / name).exists() for name in (SAFE_WEIGHTS, SAFE_INDEX)):
+        found = _download(name_or_folder, revision, [*settings, TORCH_WEIGHTS])
+    return found
+
+
+def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name!r} is no folder here, and the model hub does not give it ({reason}). "
+            f"Where the hub can be reached, run `multimodal-ser fetch {name} -o FOLDER` once, "
+            "then give that folder instead of the name."
+        ) from error
+
+
+def read_settings(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """One JSON file of a checkpoint folder."""
+    path = folder / name
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} has no {name}, so it is no complete checkpoint folder") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} must hold a JSON object, not {type(settings).__name__}")
+    return settings
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights of a checkpoint folder by name, on the CPU."""
+    if (folder / SAFE_WEIGHTS).exists():
+        return _read_safetensors(folder / SAFE_WEIGHTS)
+    if (folder / SAFE_INDEX).exists():
+        return _read_shards(folder)
+    if (folder / TORCH_WEIGHTS).exists():
+        return _read_torch_file(folder / TORCH_WEIGHTS)
+    raise InputError(f"{folder} has no weights: none of {SAFE_WEIGHTS}, {SAFE_INDEX}, {TORCH_WEIGHTS}")
+
+
+def _read_shards(folder: Path) -> dict[str, Tensor]:
+    shards = read_settings(folder, SAFE_INDEX).get("weight_map", {})
+    weights: dict[str, Tensor] = {}
+    for name in sorted(set(shards.values())):
+        if Path(name).name != name:
+            raise InputError(f"{folder / SAFE_INDEX} names a file outside its own folder: {name!r}")
+        weights |= _read_safetensors(folder / name)
+    return weights
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} cannot be read as safetensors ({error}); it is probably incomplete, fetch it again"
+        ) from error
+
+
+def _read_torch_file(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read as a file of tensors alone ({str(error).splitlines()[0]}); "
+            "it is incomplete, or it holds code, which is refused. Ask for a safetensors version."
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise InputError(f"{path} must hold a dictionary of tensors and nothing else")
+    return weights

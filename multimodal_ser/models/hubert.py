@@ -1,0 +1,311 @@
+"""HuBERT, DistilHuBERT, wav2vec 2.0 and WavLM checkpoints as audio encoders that do not feel padding.
+
+The parts are those of transformers (hub name or local folder, `ntu-spml/distilhubert` by default); the pass
+through them is ours, because theirs lets padding change a clip: where the first convolution is followed by a
+group norm (all base models, DistilHuBERT), mean and variance are taken over the padded time axis, and an
+attention mask does not help. Here
+- the waveform is normalised over its valid samples, if the checkpoint asks for that, and zero behind them;
+- group-norm statistics cover valid frames only;
+- frames behind the end are zero before the positional convolution, and nobody attends to them.
+So a clip in a padded batch equals the clip alone up to rounding, and both equal what transformers gives for
+the clip alone.
+
+Departures: no block is ever dropped at random (layer drop), since every layer is an output here; SpecAugment
+is off unless asked for, and then the spans of a clip do not depend on its batch mates; a batch norm before
+the positional convolution (mHuBERT-147) always uses its running statistics. `layers[-1]` of a full pass is
+the encoder's output: in pre-norm models (the large ones) it is behind the final layer norm, earlier layers
+are the residual stream as it is.
+
+A clip that is shorter than the receptive field (400 samples, 25 ms) counts as padded with zeros to that
+length and has one frame; an empty clip has none. Shapes: B clips, S samples, T frames, D width.
+Papers: arXiv 2106.07447 (HuBERT), 2110.01900 (DistilHuBERT), 2006.11477 (wav2vec 2.0), 2110.13900 (WavLM).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel, Wav2Vec2FeatureExtractor
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+from multimodal_ser.models.checkpoints import find_checkpoint
+from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
+from multimodal_ser.models.hubert_checkpoints import (
+    SAMPLE_RATE,
+    parse_settings,
+    read_checkpoint,
+    wants_normalised_input,
+)
+
+DEFAULT_CHECKPOINT = "ntu-spml/distilhubert"
+NORMALISATION_FLOOR = 1e-7  # added to the variance of a waveform, as in transformers
+
+
+@dataclass(frozen=True)
+class HubertEncoderConfig:
+    """What `HubertEncoder` is made from."""
+
+    network: dict[str, Any] = field(hash=False)  # transformers' own config.json
+    normalise_input: bool  # zero mean and unit variance per clip: the checkpoint's `do_normalize`
+    frozen_front_end: bool = True  # the convolutions take no gradient
+    spec_augment: bool = False  # mask spans in training, by the network's own `mask_*` settings
+
+
+class HubertEncoder(AudioEncoder):
+    """One of the four families, every layer out."""
+
+    config: HubertEncoderConfig
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, config: HubertEncoderConfig) -> None:
+        super().__init__()
+        settings = parse_settings(config.network)
+        attention = "eager" if settings.model_type == "wavlm" else "sdpa"
+        self.network = AutoModel.from_config(settings, attn_implementation=attention)
+        for block in self.network.encoder.layers:
+            if isinstance(block.attention, WavLMAttention):
+                # Same weights, other arithmetic: theirs keeps all attention weights and averages them.
+                block.attention.__class__ = _WavLMAttention
+        self.config = replace(config, network=settings.to_dict())
+        self.width = settings.hidden_size
+        self.num_layers = settings.num_hidden_layers
+        self.frame_rate = SAMPLE_RATE / math.prod(settings.conv_stride)
+        self._convolutions = list(zip(settings.conv_kernel, settings.conv_stride, strict=True))
+        self.shortest = _receptive_field(self._convolutions)
+        if config.frozen_front_end:
+            self.freeze_front_end()
+
+    @classmethod
+    def from_config(cls, config: HubertEncoderConfig | Mapping[str, Any]) -> "HubertEncoder":
+        """Random weights at the sizes of `config` (or of its fields, as read from JSON)."""
+        return cls(config if isinstance(config, HubertEncoderConfig) else HubertEncoderConfig(**config))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str = DEFAULT_CHECKPOINT,
+        *,
+        keep_layers: int | None = None,
+        normalise_input: bool | None = None,
+        frozen_front_end: bool = True,
+        spec_augment: bool = False,
+        revision: str | None = None,
+    ) -> "HubertEncoder":
+        """Load a checkpoint; any weight that is missing or left over is an error, heads aside.
+
+        keep_layers: drop the blocks behind these for good, as audEERING did (12 of 24).
+        normalise_input: overrides `preprocessor_config.json`, and is needed where there is none.
+        """
+        folder = find_checkpoint(str(name_or_folder), revision)
+        settings, weights = read_checkpoint(folder, keep_layers, needs_mask_vector=spec_augment)
+        if normalise_input is None:
+            normalise_input = wants_normalised_input(folder)
+        encoder = cls(HubertEncoderConfig(settings, normalise_input, frozen_front_end, spec_augment))
+        load_strictly(encoder.network, weights, f"the weights in {folder}")
+        return encoder
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a checkpoint folder that transformers can load as well."""
+        self.network.save_pretrained(folder)
+        Wav2Vec2FeatureExtractor(
+            sampling_rate=SAMPLE_RATE, do_normalize=self.config.normalise_input, return_attention_mask=True
+        ).save_pretrained(folder)
+
+    def freeze_front_end(self) -> None:
+        self.network.feature_extractor.requires_grad_(False)
+        self.config = replace(self.config, frozen_front_end=True)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        lengths = self._heard_lengths(lengths)
+        for kernel, stride in self._convolutions:
+            lengths = _convolved(lengths, kernel, stride)
+        return lengths
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
+        return self.forward_from_front_end(*self.encode_front_end(waveforms, lengths), last_layer)
+
+    def encode_front_end(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of the convolutions (B, T, channels) and its valid frames (B,).
+
+        Frozen, it depends on the clip alone and may be kept: half precision takes 51 kB per second.
+        """
+        kept = waveforms.requires_grad or not self.config.frozen_front_end
+        with torch.set_grad_enabled(torch.is_grad_enabled() and kept):
+            signal = self._prepare(waveforms, lengths)[:, None]
+            lengths = self._heard_lengths(lengths)
+            layers = self.network.feature_extractor.conv_layers
+            for layer, (kernel, stride) in zip(layers, self._convolutions, strict=True):
+                lengths = _convolved(lengths, kernel, stride)
+                if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
+                    signal = layer.activation(_group_norm(layer.layer_norm, layer.conv(signal), lengths))
+                else:
+                    signal = layer(signal)
+        return signal.transpose(1, 2), lengths
+
+    def forward_from_front_end(
+        self, features: Tensor, frame_lengths: Tensor, last_layer: int | None = None
+    ) -> Encoding:
+        """The rest of `forward`, from what `encode_front_end` returned."""
+        count = self.blocks_to_run(last_layer)
+        encoder = self.network.encoder
+        mask = mask_from_lengths(frame_lengths, features.shape[1])
+        hidden = self.network.feature_projection(features.to(encoder.layer_norm.weight.dtype))
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = self._mask_spans(hidden, frame_lengths).masked_fill(~mask[..., None], 0)
+        hidden = hidden + _positions(encoder.pos_conv_embed, hidden, mask)
+        if not self._pre_norm:
+            hidden = encoder.layer_norm(hidden)
+        layers = self._run_blocks(encoder.dropout(hidden), mask, count)
+        if self._pre_norm and count == self.num_layers:
+            layers[-1] = encoder.layer_norm(layers[-1])
+        return Encoding(tuple(layers), mask, self.frame_rate)
+
+    def _run_blocks(self, hidden: Tensor, mask: Tensor, count: int) -> list[Tensor]:
+        layers = [hidden]
+        # A clip without a valid frame attends everywhere: its output means nothing, but must not be NaN.
+        heard = mask | ~mask.any(1, keepdim=True)
+        position_bias = None
+        for block in self.network.encoder.layers[:count]:
+            if isinstance(block.attention, WavLMAttention):
+                hidden, position_bias = block(hidden, attention_mask=heard, position_bias=position_bias)[:2]
+            else:
+                output = block(hidden, attention_mask=heard[:, None, None, :])
+                hidden = output[0] if isinstance(output, tuple) else output
+            layers.append(hidden)
+        return layers
+
+    @property
+    def _pre_norm(self) -> bool:
+        return bool(self.network.config.do_stable_layer_norm)
+
+    def _heard_lengths(self, lengths: Tensor) -> Tensor:
+        """Samples that the convolutions see of each clip: short clips are extended by silence."""
+        return torch.where(lengths > 0, lengths.clamp(min=self.shortest), lengths)
+
+    def _prepare(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Normalise if wanted, silence behind the end, make room for one frame."""
+        waveforms = F.pad(waveforms, (0, max(0, self.shortest - waveforms.shape[1])))
+        padding = ~mask_from_lengths(lengths, waveforms.shape[1])
+        waveforms = waveforms.masked_fill(padding, 0)
+        if self.config.normalise_input:
+            count = lengths.clamp(min=1)[:, None]
+            waveforms = waveforms - waveforms.sum(1, keepdim=True) / count
+            waveforms = waveforms.masked_fill(padding, 0)
+            variance = waveforms.square().sum(1, keepdim=True) / count
+            waveforms = waveforms / torch.sqrt(variance + NORMALISATION_FLOOR)
+        return waveforms
+
+    def _mask_spans(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """SpecAugment on projected features (B, T, D)."""
+        settings = self.network.config
+        if not (self.training and self.config.spec_augment):
+            return hidden
+        if settings.mask_time_prob > 0:
+            masked = draw_spans(
+                lengths, hidden.shape[1], settings.mask_time_prob, settings.mask_time_length,
+                settings.mask_time_min_masks,
+            )  # fmt: skip
+            vector = self.network.masked_spec_embed.to(hidden.dtype)
+            hidden = torch.where(masked[..., None], vector, hidden)
+        if settings.mask_feature_prob > 0:
+            masked = draw_spans(
+                torch.full_like(lengths, self.width), self.width, settings.mask_feature_prob,
+                settings.mask_feature_length, settings.mask_feature_min_masks,
+            )  # fmt: skip
+            hidden = hidden.masked_fill(masked[:, None, :], 0)
+        return hidden
+
+
+def draw_spans(lengths: Tensor, size: int, probability: float, span: int, min_spans: int = 0) -> Tensor:
+    """Random spans (B, size) bool within the first `lengths[b]` places of each row.
+
+    Row b gets about `probability * lengths[b] / span` spans (randomly rounded), at least `min_spans`, at
+    most as many as there are places to start; starts differ, spans may overlap.
+    """
+    starts = (lengths - span + 1).clamp(min=0)
+    rounding = torch.rand(lengths.shape, device=lengths.device)
+    wanted = (probability * lengths / span + rounding).long().clamp(min=min_spans).minimum(starts)
+    scores = torch.rand(len(lengths), size, device=lengths.device)
+    scores = scores.masked_fill(~mask_from_lengths(starts, size), -1.0)
+    rank = scores.argsort(dim=1, descending=True).argsort(dim=1)
+    begins = (rank < wanted[:, None]).float()
+    return F.max_pool1d(F.pad(begins[:, None], (span - 1, 0)), span, stride=1)[:, 0].bool()
+
+
+class _WavLMAttention(WavLMAttention):
+    """WavLM's attention with its gated position bias, in one fused call."""
+
+    def torch_multi_head_self_attention(
+        self, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor, *_: Any
+    ) -> tuple[Tensor, None]:
+        batch, frames, width = hidden_states.shape
+        query, key, value = (
+            project(hidden_states).view(batch, frames, self.num_heads, -1).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        bias = gated_position_bias.view(batch, self.num_heads, frames, frames).to(query.dtype)
+        if attention_mask is not None:
+            bias = bias.masked_fill(~attention_mask.bool()[:, None, None, :], -torch.inf)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, width)), None
+
+
+def _group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
+    """Group norm with one group per channel over valid frames; signal (B, channels, T) is overwritten.
+
+    Mean first, variance of what is left second: one pass over squares would cancel where a recording has an
+    offset many times its loudness.
+    """
+    padding = ~mask_from_lengths(lengths, signal.shape[-1])[:, None]
+    count = lengths.clamp(min=1)[:, None, None]
+    with torch.autocast(signal.device.type, enabled=False):
+        precise = signal.to(torch.promote_types(signal.dtype, torch.float32)).masked_fill_(padding, 0)
+        centred = (precise - precise.sum(-1, keepdim=True) / count).masked_fill_(padding, 0)
+        variance = centred.square().sum(-1, keepdim=True) / count
+        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
+        return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
+
+
+def _positions(embedding: nn.Module, hidden: Tensor, mask: Tensor) -> Tensor:
+    """Positional convolution of hidden (B, T, D), whose padded frames are zero."""
+    signal = hidden.transpose(1, 2)
+    if (norm := getattr(embedding, "batch_norm", None)) is not None:
+        signal = F.batch_norm(
+            signal, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+        ).masked_fill(~mask[:, None], 0)
+    return embedding.activation(embedding.padding(embedding.conv(signal))).transpose(1, 2)
+
+
+def _convolved(lengths: Tensor, kernel: int, stride: int) -> Tensor:
+    return (torch.div(lengths - kernel, stride, rounding_mode="floor") + 1).clamp(min=0)
+
+
+def _receptive_field(convolutions: list[tuple[int, int]]) -> int:
+    samples = 1
+    for kernel, stride in reversed(convolutions):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+_LARGE = {
+    "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+    "feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True,
+}  # fmt: skip
+# Published sizes, for random weights and for counting parameters without a hub. What is not named is
+# transformers' default for the family.
+PUBLISHED = {
+    "ntu-spml/distilhubert": HubertEncoderConfig(
+        {"model_type": "hubert", "num_hidden_layers": 2, "feat_proj_layer_norm": False}, normalise_input=False
+    ),
+    "facebook/hubert-base-ls960": HubertEncoderConfig({"model_type": "hubert"}, normalise_input=True),
+    "facebook/hubert-large-ll60k": HubertEncoderConfig(
+        {"model_type": "hubert", **_LARGE}, normalise_input=True
+    ),
+    "microsoft/wavlm-base-plus": HubertEncoderConfig({"model_type": "wavlm"}, normalise_input=False),
+}
