@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "multimodal_ser"
 LAYERS = [
     {"errors"},
-    {"labels", "audio", "cache", "report"},
+    {"decoders", "diagnosis"},
+    {"labels", "audio", "cache", "report", "installation"},
     {"manifests", "losses", "metrics"},
     {"corpora", "transcripts", "data", "models"},
     {"objectives"},
