@@ -45,9 +45,9 @@ CLIPS = [
     "train/train_splits/dia309_utt0.mp4",
     "train/train_splits/dia793_utt0.mp4",
     "train/train_splits/._dia0_utt0.mp4",
-    "dev/dev_splits_complete/dia0_utt0.mp4",
-    "dev/dev_splits_complete/dia0_utt1.mp4",
-    "dev/dev_splits_complete/dia66_utt9.mp4",
+    "train_and_dev/dev_splits_complete/dia0_utt0.mp4",
+    "train_and_dev/dev_splits_complete/dia0_utt1.mp4",
+    "train_and_dev/dev_splits_complete/dia66_utt9.mp4",
     "output_repeated_splits_test/dia0_utt0.mp4",
     "output_repeated_splits_test/dia155_utt3.mp4",
     "output_repeated_splits_test/final_videos_testdia0_utt0.mp4",
@@ -153,7 +153,7 @@ EXPECTED = [
     Utterance(
         **COMMON,
         id="dev_dia0_utt0",
-        audio="dev/dev_splits_complete/dia0_utt0.mp4",
+        audio="train_and_dev/dev_splits_complete/dia0_utt0.mp4",
         speaker="Phoebe",
         gender="female",
         split="development",
@@ -172,7 +172,7 @@ EXPECTED = [
     Utterance(
         **COMMON,
         id="dev_dia0_utt1",
-        audio="dev/dev_splits_complete/dia0_utt1.mp4",
+        audio="train_and_dev/dev_splits_complete/dia0_utt1.mp4",
         speaker="Monica",
         gender="female",
         split="development",
@@ -379,9 +379,9 @@ def test_options_are_keywords_of_read(archive: Path) -> None:
 
 
 def test_clips_behind_a_link_are_found_and_a_circle_of_links_ends(archive: Path, tmp_path: Path) -> None:
-    (archive / "dev").rename(tmp_path / "elsewhere")
-    (archive / "dev").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    (archive / "dev" / "again").symlink_to(archive, target_is_directory=True)
+    (archive / "train_and_dev").rename(tmp_path / "elsewhere")
+    (archive / "train_and_dev").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (archive / "train_and_dev" / "again").symlink_to(archive, target_is_directory=True)
     assert meld.read(archive).utterances == EXPECTED
 
 
