@@ -132,7 +132,7 @@ def _read_session(
             else:
                 reading.utterances.append(_utterance(block, folder, spoken, choice, reading))
         for identifier in texts:
-            reading.drop(identifier, "transcribed but not labelled", path.name)
+            reading.drop(identifier, "transcribed but not labelled", path.name, failed=False)
 
 
 def _find_sessions(folder: Path) -> tuple[Path, list[Path]]:
