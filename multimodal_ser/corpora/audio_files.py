@@ -8,6 +8,7 @@ that an interrupted run goes on where it stopped. Durations are seconds.
 import contextlib
 import json
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -40,11 +41,12 @@ class AudioFacts:
     size: int = 0  # bytes
     modified: int = 0  # nanoseconds
     seconds: float | None = None
-    rate: int | None = None  # Hz
+    sampling_rate: int | None = None  # Hz
     channels: int | None = None
     problem: str | None = None
     detail: str = ""
     silent: bool = False  # every sample is zero; known after verification only
+    warning: str = ""  # what was left out in decoding; known after verification only
     digest: str | None = None  # of the file's bytes; known after verification only
 
 
@@ -119,7 +121,7 @@ def _probed(root: str, facts: AudioFacts) -> AudioFacts:
         info = audio.probe(os.path.join(root, facts.audio))
     except InputError as error:
         return replace(facts, problem=UNREADABLE, detail=str(error))
-    return replace(facts, seconds=info.seconds, rate=info.rate, channels=info.channels)
+    return replace(facts, seconds=info.seconds, sampling_rate=info.sampling_rate, channels=info.channels)
 
 
 def _verified(root: str, facts: AudioFacts) -> AudioFacts:
@@ -131,13 +133,20 @@ def _verified(root: str, facts: AudioFacts) -> AudioFacts:
     path = os.path.join(root, facts.audio)
     samples, loudest = 0, 0.0
     try:
-        for block in audio.stream(path):
-            samples += len(block)
-            loudest = max(loudest, float(abs(block).max(initial=0.0)))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", audio.AudioWarning)
+            for block in audio.stream(path):
+                samples += len(block)
+                loudest = max(loudest, float(abs(block).max(initial=0.0)))
     except InputError as error:
         return replace(probed, problem=UNREADABLE, detail=str(error))
-    seconds = samples / audio.SAMPLE_RATE
-    return replace(probed, seconds=seconds, silent=loudest == 0.0, digest=hash_file(path))
+    return replace(
+        probed,
+        seconds=samples / audio.SAMPLE_RATE,
+        silent=loudest == 0.0,
+        warning="; ".join(str(item.message) for item in caught),
+        digest=hash_file(path),
+    )
 
 
 @contextlib.contextmanager

@@ -76,6 +76,8 @@ def _flag_odd_audio(reading: Reading, utterance: Utterance, item: AudioFacts | N
         return
     if item.silent:
         reading.flag(utterance.id, "audio without sound", item.audio)
+    if item.warning:
+        reading.flag(utterance.id, "audio damaged, part of it left out", item.warning)
     if utterance.end is not None and utterance.end > item.seconds + ROUNDING:
         reading.flag(utterance.id, "ends after its audio", f"{utterance.end:g} s of {item.seconds:g} s")
     length = summaries.duration(utterance, {item.audio: item.seconds})

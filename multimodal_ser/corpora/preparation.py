@@ -18,6 +18,7 @@ leave out and defects that every copy has are listed and do not fail.
 
 import importlib
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from multimodal_ser.manifests import write
 MANIFEST, REPORT, DROPPED, FLAGGED = "manifest.jsonl", "prepare.json", "dropped.csv", "flagged.csv"
 VERIFIED = "verified_audio.jsonl"
 REPORT_VERSION = 1
+FOLD = re.compile(r"fold\d+")  # names of folds in counts
 LEVELS_ABOVE = 2  # how far above the manifest a folder may lie that holds the audio too
 
 
@@ -100,6 +102,9 @@ def prepare(
         reading.utterances = proxies.with_proxies(reading.utterances)
     if fold is not None:
         reading.utterances = split_by_fold(reading.utterances, fold)
+        counts = {
+            name: count for name, count in counts.items() if name == summaries.TOTAL or FOLD.fullmatch(name)
+        }
     reading.header = replace(reading.header, audio_root=_written_root(root, output) if facts else None)
     report = {
         **_identity(name, folder, reading),
@@ -182,7 +187,7 @@ def _identity(name: str, folder: str | os.PathLike, reading: Reading) -> dict[st
 
 def _findings(reading: Reading, facts: dict[str, AudioFacts]) -> dict[str, Any]:
     seconds = {name: item.seconds for name, item in facts.items() if item.seconds is not None}
-    usable = [item for item in facts.values() if item.rate is not None]
+    usable = [item for item in facts.values() if item.sampling_rate is not None]
     summary = summaries.summarise(reading.utterances, seconds)
     return {
         "dropped": dict(Counter(remark.reason for remark in reading.dropped).most_common()),
@@ -192,7 +197,7 @@ def _findings(reading: Reading, facts: dict[str, AudioFacts]) -> dict[str, Any]:
         "audio": {
             "files": len(facts),
             "problems": summaries.counted(item.problem for item in facts.values() if item.problem),
-            "formats": summaries.counted(f"{item.rate} Hz, {item.channels} ch" for item in usable),
+            "formats": summaries.counted(f"{item.sampling_rate} Hz, {item.channels} ch" for item in usable),
         },
         **summary,
         "rating_scale": None if reading.scale is None else str(reading.scale),

@@ -13,6 +13,7 @@ import io
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import Scale
 from multimodal_ser.manifests import Header, Utterance
 
+SPLITS = ("train", "development", "test")
 CLAMPED = "label outside its scale, clamped"
 _LFS_PREFIX = b"version https://git-lfs"
 
@@ -174,3 +176,43 @@ def split_by_fold(utterances: Sequence[Utterance], fold: int) -> list[Utterance]
         raise InputError(f"--fold {fold}: this corpus has folds 1 to {count}")
     names = {fold: "test", fold % count + 1: "development"}
     return [u if u.fold is None else replace(u, split=names.get(u.fold, "train")) for u in utterances]
+
+
+def split_by_speaker(
+    utterances: Sequence[Utterance], shares: Sequence[float], seed: int = 0
+) -> list[Utterance]:
+    """Assign whole speakers to train, development and test so that utterances come near to `shares`.
+
+    Utterances without a speaker may be anybody's, so they go to train. Speakers are drawn at random and each
+    goes to the split that lacks most; the same for the same speakers and seed.
+    """
+    counts = Counter(u.speaker for u in utterances if u.speaker is not None)
+    wanted = {name: share for name, share in zip(SPLITS, shares, strict=True) if share > 0}
+    if len(counts) < len(wanted):
+        raise InputError(
+            f"{len(counts)} speakers are known: too few for {len(wanted)} splits that share none"
+        )
+    speakers = sorted(counts, key=natural)
+    random.Random(seed).shuffle(speakers)
+    filled = dict.fromkeys(wanted, 0)
+    assigned = {}
+    for speaker in speakers:
+        empty = [name for name in wanted if filled[name] == 0]
+        # The last speakers go to splits that are still empty, however small their share.
+        open_splits = empty if len(empty) >= len(speakers) - len(assigned) else list(wanted)
+        assigned[speaker] = min(open_splits, key=lambda name: filled[name] / wanted[name])
+        filled[assigned[speaker]] += counts[speaker]
+    return [replace(u, split=assigned.get(u.speaker, "train")) for u in utterances]
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Read "0.8,0.1,0.1": the shares of train, development and test."""
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(
+            f"not three shares that add up to 1: '{text}'; write train,development,test such as 0.8,0.1,0.1"
+        )
+    return shares
