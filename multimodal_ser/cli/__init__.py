@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from multimodal_ser import __version__
 from multimodal_ser.errors import InputError, SomeFailed
+from multimodal_ser.installation import broken_import
 
 BUG, WRONG_INPUT, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
@@ -43,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if broken := broken_import(error):
+            print(f"error: {broken}", file=sys.stderr)
+            return WRONG_INPUT
         traceback.print_exc()
         print("this is a bug in multimodal_ser; please report the lines above", file=sys.stderr)
         return BUG
