@@ -33,14 +33,14 @@ from torch.nn import functional as F
 from transformers import AutoModel, Wav2Vec2FeatureExtractor
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-from multimodal_ser.models.checkpoints import find_checkpoint
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
-from multimodal_ser.models.hubert_checkpoints import (
+from multimodal_ser.models.hubert_pretrained import (
     SAMPLE_RATE,
     parse_settings,
     read_checkpoint,
     wants_normalised_input,
 )
+from multimodal_ser.models.pretrained import find_pretrained
 
 DEFAULT_CHECKPOINT = "ntu-spml/distilhubert"
 NORMALISATION_FLOOR = 1e-7  # added to the variance of a waveform, as in transformers
@@ -101,7 +101,7 @@ class HubertEncoder(AudioEncoder):
         keep_layers: drop the blocks behind these for good, as audEERING did (12 of 24).
         normalise_input: overrides `preprocessor_config.json`, and is needed where there is none.
         """
-        folder = find_checkpoint(str(name_or_folder), revision)
+        folder = find_pretrained(str(name_or_folder), revision)
         settings, weights = read_checkpoint(folder, keep_layers, needs_mask_vector=spec_augment)
         if normalise_input is None:
             normalise_input = wants_normalised_input(folder)

@@ -1,14 +1,15 @@
 """The encoder of Whisper (arXiv 2212.04356) as an audio encoder; where Whisper transcribes, its cost is paid.
 
-Whisper hears windows of exactly 30 s: shorter ones are filled with silence, and the loudest point of the window
-sets the floor of its log-mel spectrogram. We keep that. A clip is cut into windows of 30 s from its start,
-each is encoded as Whisper would, and the states are joined and cut to the clip's length, so nothing is dropped
-and the batch has no influence on a clip. States near the end of a clip attend to the silence behind it, as in
-Whisper itself. `window_seconds` below 30 makes windows, filling and positions shorter: cheaper for short clips,
-but no longer what Whisper was trained on.
+Whisper hears windows of exactly 30 s: shorter ones are filled with silence, and the loudest point of the
+window sets the floor of its log-mel spectrogram. We keep that. A clip is cut into windows of 30 s from its
+start, each is encoded as Whisper would, and the states are joined and cut to the clip's length, so nothing is
+dropped and the batch has no influence on a clip. States near the end of a clip attend to the silence behind
+it, as in Whisper itself. `window_seconds` below 30 makes windows, filling and positions shorter: cheaper for
+short clips, but no longer what Whisper was trained on.
 
-`layers[-1]` of a full pass is behind the final layer norm. Frames last 20 ms; a clip has as many as it takes to
-cover it. Shapes: B clips, S samples, N windows, T frames, D width; log-mel (N, bins, 10-ms steps).
+Departure: no block is dropped at random in training. `layers[-1]` of a full pass is behind the final layer
+norm. Frames last 20 ms; a clip has as many as it takes to cover it. Shapes: B clips, S samples, N windows,
+T frames, D width; log-mel (N, bins, 10-ms steps).
 """
 
 import re
@@ -25,8 +26,8 @@ from transformers.audio_utils import mel_filter_bank
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.checkpoints import find_checkpoint, read_settings, read_weights
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
+from multimodal_ser.models.pretrained import find_pretrained, read_settings, read_weights
 
 DEFAULT_CHECKPOINT = "openai/whisper-base"
 SAMPLE_RATE = 16_000  # samples per second
@@ -85,7 +86,7 @@ class WhisperEncoder(AudioEncoder):
         revision: str | None = None,
     ) -> "WhisperEncoder":
         """Load the encoder of a checkpoint; any weight of it that is missing or left over is an error."""
-        folder = find_checkpoint(str(name_or_folder), revision)
+        folder = find_pretrained(str(name_or_folder), revision)
         encoder = cls(WhisperEncoderConfig(read_settings(folder), window_seconds, frozen_front_end))
         weights = _encoder_weights(read_weights(folder))
         load_strictly(encoder.network, weights, f"the weights in {folder}")
@@ -106,7 +107,7 @@ class WhisperEncoder(AudioEncoder):
 
     def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
         count = self.blocks_to_run(last_layer)
-        batch, samples = waveforms.shape
+        samples = waveforms.shape[1]
         windows, is_heard = self._cut(waveforms, lengths)
         layers = self._run(self.log_mel(windows[is_heard]), count)
         frames = -(-samples // FRAME)
@@ -114,13 +115,16 @@ class WhisperEncoder(AudioEncoder):
         return Encoding(joined, mask_from_lengths(self.frame_lengths(lengths), frames), self.frame_rate)
 
     def _cut(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows (B, N, samples), silent behind the end of a clip, and which of them hold any of it."""
+        """Windows (B, N, samples), silent behind the end of a clip, and which of them are to be encoded.
+
+        Those that hold any of the clip, and the first of an empty clip, so that there always is one.
+        """
         size = self.window_frames * FRAME
         count = max(1, -(-waveforms.shape[1] // size))
         waveforms = waveforms.masked_fill(~mask_from_lengths(lengths, waveforms.shape[1]), 0)
         waveforms = F.pad(waveforms, (0, count * size - waveforms.shape[1]))
         starts = torch.arange(count, device=lengths.device) * size
-        return waveforms.view(len(waveforms), count, size), starts < lengths[:, None]
+        return waveforms.view(len(waveforms), count, size), starts < lengths.clamp(min=1)[:, None]
 
     def _run(self, mel: Tensor, count: int) -> list[Tensor]:
         """All states of windows (N, bins, steps), each (N, frames, D)."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import HubertConfig, Wav2Vec2Config, WavLMConfig
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.checkpoints import read_settings, read_weights
+from multimodal_ser.models.pretrained import read_settings, read_weights
 
 SAMPLE_RATE = 16_000  # samples per second, all published checkpoints
 FAMILIES = {"hubert": HubertConfig, "wav2vec2": Wav2Vec2Config, "wavlm": WavLMConfig}  # by model_type

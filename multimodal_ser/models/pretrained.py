@@ -26,7 +26,7 @@ SAFE_WEIGHTS, SAFE_INDEX, TORCH_WEIGHTS = (
 _HUB_SAFE_WEIGHTS = (SAFE_WEIGHTS, SAFE_INDEX, "model-*.safetensors")
 
 
-def find_checkpoint(
+def find_pretrained(
     name_or_folder: str, revision: str | None = None, settings: Sequence[str] = SETTINGS
 ) -> Path:
     """The folder of a checkpoint: a local one as it is, a hub name by way of the hub's cache.
