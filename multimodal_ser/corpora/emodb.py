@@ -1,8 +1,7 @@
 """EmoDB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions.
 
 Origin: Burkhardt, Paeschke, Rolfes, Sendlmeier and Weiss, "A Database of German Emotional Speech",
-Interspeech 2005. 535 clips that at least 80 % of the listeners recognised and 60 % found natural; 24.8
-minutes.
+Interspeech 2005. 535 clips that at least 80 % of the listeners recognised; 24.8 minutes.
 Licence: free to use (catalogued as CC0).
 How to obtain: emodb.bilderbar.info, archive `download.zip`; give the folder that holds `wav`. A flat
 folder of wav or flac files under the corpus' names works too, with or without an `emodb.csv`.
