@@ -18,16 +18,17 @@ import numpy as np
 import soundfile
 import soxr
 
-from multimodal_ser.decoders import (
+from multimodal_ser.decoders.contract import (
     MAX_CHANNELS,
     NO_SAMPLES,
     AudioError,
     AudioInfo,
-    FFmpegDecoder,
-    SoundFileDecoder,
+    Decoder,
     Unreadable,
 )
-from multimodal_ser.diagnosis import HEAD_BYTES, explain
+from multimodal_ser.decoders.diagnosis import HEAD_BYTES, explain
+from multimodal_ser.decoders.ffmpeg import FFmpegDecoder
+from multimodal_ser.decoders.libsndfile import SoundFileDecoder
 
 SAMPLE_RATE = 16_000  # Hz
 CONTEXT_SECONDS = 0.1  # kept on both sides of a cut; the HQ filter of soxr settles to 1e-6 within 0.02 s
@@ -36,7 +37,6 @@ SHORT_SECONDS = 0.1  # a file may be this much shorter than its header says: pad
 LATE_SECONDS = 1.0  # a cut may end this much after the sound, as rounded transcript times do
 MIN_BYTES_PER_SECOND = 1  # no codec in use goes below 25: a header that promises more is damaged
 
-Decoder = SoundFileDecoder | FFmpegDecoder
 __all__ = [
     "SAMPLE_RATE",
     "AudioError",
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike, start: float | None = None, end: float | None 
 def stream(
     path: str | os.PathLike, block_seconds: float = 20.0, start: float | None = None, end: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Consecutive blocks of `block_seconds` (the last may be shorter) that together equal `load` bit for bit."""
+    """Consecutive blocks of `block_seconds`, the last perhaps shorter: together `load`, bit for bit."""
     path = Path(path)
     if not block_seconds * SAMPLE_RATE >= 1:
         raise AudioError(f"{path}: block_seconds is {block_seconds}; it must hold at least one sample")
@@ -190,19 +190,19 @@ def _resampled(path: Path, first: int, last: float) -> Iterator[np.ndarray]:
                 found = True
                 yield wanted
         if not found:
-            raise AudioError(f"{path}: {_nothing(first, decoder.info().seconds)}")
+            raise AudioError(f"{path}: {_nothing(path, first)}")
         if last < math.inf and position < last - LATE_SECONDS * SAMPLE_RATE and decoder.broken_at is None:
             asked, there = last / SAMPLE_RATE, position / SAMPLE_RATE
             _warn(f"{path}: the cut should end at {asked:.2f} s but the sound ends at {there:.2f} s")
 
 
-def _nothing(first: int, seconds: float) -> str:
+def _nothing(path: Path, first: int) -> str:
     """Why a cut that starts at sample `first` is empty."""
     if first == 0:
         return NO_SAMPLES
     return (
-        f"the cut starts at {first / SAMPLE_RATE:.2f} s but the sound lasts {seconds:.2f} s; the transcript "
-        "or manifest belongs to another recording, or its times are not in seconds"
+        f"the cut starts at {first / SAMPLE_RATE:.2f} s but the sound lasts {duration(path):.2f} s; the "
+        "transcript or manifest belongs to another recording, or its times are not in seconds"
     )
 
 
@@ -237,15 +237,16 @@ def _check_end(path: Path, decoder: Decoder, reached: int, last: float) -> None:
     """Warn if the sound broke off before it should, or if damaged data were stepped over."""
     rate = decoder.rate
     promised = min(decoder.promised or 0, last)
-    cause = "an unfinished download or copy, or a recorder that stopped"
-    if reached < promised - SHORT_SECONDS * rate:
+    missing = f"{max(0, promised - reached) / rate:.2f} s are missing"
+    cause = "probably an unfinished download or copy, or a recorder that stopped"
+    if decoder.broken_at is not None and reached - decoder.broken_at > SHORT_SECONDS * rate:
+        where = f"{decoder.broken_at / rate:.2f} s"
+        _warn(f"{path}: damaged at {where}; {missing}, and what could not be decoded there may be silent")
+    elif reached < promised - SHORT_SECONDS * rate:
         whole = decoder.promised / rate
-        _warn(f"{path}: breaks off at {reached / rate:.2f} s of {whole:.2f} s; probably {cause}")
+        _warn(f"{path}: breaks off at {reached / rate:.2f} s of {whole:.2f} s; {cause}")
     elif reached < last and decoder.unfinished:
-        _warn(f"{path}: breaks off at {reached / rate:.2f} s, without an end mark; probably {cause}")
-    elif decoder.broken_at is not None:
-        where = decoder.broken_at / rate
-        _warn(f"{path}: damaged at {where:.2f} s; what could not be decoded is left out or silent")
+        _warn(f"{path}: breaks off at {reached / rate:.2f} s, without an end mark; {cause}")
 
 
 def _warn(message: str) -> None:

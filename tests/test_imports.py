@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "multimodal_ser"
 LAYERS = [
     {"errors"},
-    {"decoders", "diagnosis"},
+    {"decoders"},
     {"labels", "audio", "cache", "report", "installation"},
     {"manifests", "losses", "metrics"},
     {"corpora", "transcripts", "data", "models"},

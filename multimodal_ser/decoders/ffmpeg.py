@@ -1,142 +1,38 @@
-"""Two decoders with one face: libsndfile where it can, FFmpeg's libraries (through PyAV) for the rest.
+"""Decode m4a, mp4, mkv, webm, aac, Opus and the rest with FFmpeg's libraries, through PyAV.
 
-A decoder opens one file and yields mono float32 blocks at the file's own sampling rate, starting exactly at
-a given frame (a frame is one sample of every channel) without decoding what lies before. libsndfile reads
-wav, flac, mp3, Ogg Vorbis, aiff, caf and au; PyAV reads m4a, mp4, mkv, webm, aac, Opus (which libsndfile
-decodes 2.6 times slower) and mp3 files without a Xing header, whose length libsndfile guesses.
-
-Time zero is the first decoded sample of the first audio stream. Nothing is clipped or normalised.
+Every packet is placed by its time stamp, so that a jump lands on the right sample, damaged packets leave
+silence instead of a shift, and pauses of a recorder (webm, Opus) keep their length.
 """
 
 import math
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import soundfile
 
-from multimodal_ser.errors import InputError
+from multimodal_ser.decoders.contract import (
+    BLOCK_SECONDS,
+    NO_SAMPLES,
+    AudioError,
+    AudioInfo,
+    Unreadable,
+    downmix,
+)
+from multimodal_ser.decoders.headers import has_ogg_end, xing_surplus
 
-MAX_CHANNELS = 32
-NO_SAMPLES = "holds no sound: 0 samples; probably a recording that was never finished"
-BLOCK_SECONDS = 10  # decoded at a time: 3.5 MB for 44.1 kHz stereo
 PREROLL_SECONDS = Fraction(1, 2)  # decoded and dropped after a jump: Opus needs 0.08 s to settle, AAC 0.05 s
 GAP_SECONDS = 0.02  # time stamps may stray this far before silence is put in
 MAX_GAP_SECONDS = 3600  # a longer jump of the time stamps is damage or a spliced stream, not silence
-# What a writer puts into a wav header when it cannot go back to fill in the size: the length is unknown.
-UNKNOWN_WAV_SIZES = {0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF, *range(0xFFFFFF00, 0xFFFFFFFF)}
 # Only self-contained containers: FFmpeg also has playlists, which would open other files.
 FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,ac3,eac3,wav,w64,flac,aiff,caf,au,avi,asf,flv,mpegts,"
     "mpeg,amr,amrnb,amrwb,ape,wv,tta,dts,mp2,nistsphere"
 )
-SEEKABLE = (
-    "mov",
-    "matroska",
-    "ogg",
-    "wav",
-    "flac",
-    "avi",
-    "asf",
-)  # a jump by time is exact: index or page times
-LIBSNDFILE_STARTS = re.compile(
-    rb"RIFF|RIFX|RF64|riff|fLaC|OggS|ID3|FORM|caff|\.snd|NIST|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]", re.DOTALL
-)
-XING = re.compile(rb"Xing|Info|VBRI")
-
-
-class AudioError(InputError):
-    """A sound file that cannot be used: one line with its name, the reason and the likely cause."""
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a sound file says about itself; `frames` counts samples of one channel at `sampling_rate`."""
-
-    seconds: float
-    frames: int
-    sampling_rate: int
-    channels: int
-    container: str  # "wav", "mp3", "matroska" ...
-    codec: str  # "pcm_16", "opus" ...
-
-
-class Unreadable(Exception):
-    """This decoder does not know the file; the other one may."""
-
-
-def downmix(channels: np.ndarray) -> np.ndarray:
-    """The average over axis 0 of (channels, frames): added row by row, ten times faster than `mean`."""
-    mono = channels[0].astype(np.float32)
-    for channel in channels[1:]:
-        mono += channel
-    if len(channels) > 1:
-        mono *= np.float32(1 / len(channels))
-    return mono
-
-
-class SoundFileDecoder:
-    """Decode with libsndfile, whose jumps are exact to the sample in every format it reads."""
-
-    def __init__(self, path: Path, head: bytes) -> None:
-        if not LIBSNDFILE_STARTS.match(head):
-            raise Unreadable("not a format of libsndfile")
-        try:
-            self.file = soundfile.SoundFile(str(path))
-        except (
-            soundfile.LibsndfileError,
-            TypeError,
-            ValueError,
-        ) as error:  # TypeError: a name ending in .raw
-            raise Unreadable(str(error)) from error
-        file = self.file
-        if file.subtype == "OPUS" or file.frames == 0 or (file.format == "MP3" and not has_xing(path)):
-            file.close()
-            raise Unreadable("better read by FFmpeg")
-        self.rate, self.channels = file.samplerate, file.channels
-        self.promised: int | None = self._promised()  # frames
-        self.unfinished = file.format == "OGG" and not has_ogg_end(path)
-        self.broken_at: int | None = None  # frame at which damaged data began
-
-    def _promised(self) -> int:
-        """The length the header claims; libsndfile itself counts only the bytes that are there."""
-        claim = re.search(r"^(?:data|SSND) : (\d+) \(should be (\d+)\)", self.file.extra_info, re.MULTILINE)
-        if not claim or int(claim[1]) in UNKNOWN_WAV_SIZES or claim[2] == "0":
-            return self.file.frames
-        return max(self.file.frames, self.file.frames * int(claim[1]) // int(claim[2]))
-
-    def info(self) -> AudioInfo:
-        """Length, rate and format, from the header."""
-        file = self.file
-        kind = (file.format.lower(), file.subtype.lower())
-        return AudioInfo(file.frames / self.rate, file.frames, self.rate, self.channels, *kind)
-
-    def blocks(self, first: int, last: float) -> Iterator[np.ndarray]:
-        """Mono blocks of the frames from `first` up to, not including, `last`."""
-        if first >= self.file.frames:
-            return
-        self.file.seek(first)
-        buffer = np.empty((BLOCK_SECONDS * self.rate, self.channels), np.float32)
-        while first < last and self.broken_at is None:
-            wanted = buffer[: int(min(len(buffer), last - first))]
-            try:
-                found = len(self.file.read(out=wanted))
-            except soundfile.LibsndfileError:  # what precedes the damage is in the buffer
-                found = self.file.tell() - first
-                self.broken_at = first + found
-            if found <= 0:
-                return
-            first += found
-            yield downmix(wanted[:found].T)
-
-    def close(self) -> None:
-        """Give the file back."""
-        self.file.close()
+# A jump by time is exact in these, by an index or by times in the pages. Elsewhere packets are stepped over.
+SEEKABLE = ("mov", "matroska", "ogg", "wav", "flac", "avi", "asf")
 
 
 class FFmpegDecoder:
@@ -165,10 +61,13 @@ class FFmpegDecoder:
         try:
             self._packets = self.container.demux(self.stream)
             self._learn_origin(path)
+        except AudioError:
+            self.container.close()
+            raise
         except (av.error.FFmpegError, ValueError) as error:
             self.container.close()
             raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
-        seconds = self._promised()
+        seconds = self._promised(path)
         self.promised = None if seconds is None else round(seconds * self.rate)
         self.unfinished = self.name == "ogg" and not has_ogg_end(path)
 
@@ -190,10 +89,11 @@ class FFmpegDecoder:
         self._tick = frame.time_base  # seconds
         self._first_length = frame.samples
 
-    def _promised(self) -> Fraction | None:
+    def _promised(self, path: Path) -> Fraction | None:
         """The seconds the container claims, where it writes them down."""
         stream, container = self.stream, self.container
-        if self.name == "mov" and stream.duration:
+        cut_mp3 = self.name == "mp3" and (xing_surplus(path) or 0) < 0
+        if (self.name == "mov" or cut_mp3) and stream.duration:
             return stream.duration * stream.time_base
         if self.name == "matroska":
             if clock := re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", "")):
@@ -239,8 +139,10 @@ class FFmpegDecoder:
         position, offset = None, 0
         for frame in self._frames(first):
             if frame.sample_rate != self.rate:
+                change = f"changes from {self.rate} to {frame.sample_rate} Hz"
                 raise AudioError(
-                    f"{self.container.name}: the sampling rate changes from {self.rate} to {frame.sample_rate} Hz"
+                    f"{self.container.name}: the sampling rate {change} at {self._reached / self.rate:.2f} s; "
+                    "two recordings were joined: convert them to one rate"
                 )
             at = self._position(frame)
             if position is None:
@@ -254,6 +156,8 @@ class FFmpegDecoder:
             elif abs(gap) / self.rate > GAP_SECONDS:
                 offset -= gap
             samples = _mono(frame)
+            if self.name == "mov" and position < self.promised < position + len(samples):
+                samples = samples[: self.promised - position]  # the last codec block is padded
             yield from _cut(samples, position, first, last)
             position += len(samples)
             self._reached = position
@@ -321,27 +225,3 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
             mono -= np.float32(half)
         mono *= np.float32(1 / half)
     return mono
-
-
-def has_xing(path: Path) -> bool:
-    """Whether an mp3 starts with the header that holds its exact length."""
-    with path.open("rb") as file:
-        tag = file.read(10)
-        size = 0
-        if tag[:3] == b"ID3":  # its size is written in four bytes of seven bits
-            size = 10 + sum(byte << shift for byte, shift in zip(tag[6:10], (21, 14, 7, 0), strict=True))
-        file.seek(size)
-        return bool(XING.search(file.read(2048)))
-
-
-def has_ogg_end(path: Path) -> bool:
-    """Whether the last page of an Ogg file is whole and marked as the last."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 66_000))  # a page has at most 65,307 bytes
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or not page[5] & 4:
-        return False
-    segments = page[27 : 27 + page[26]]
-    return len(page) >= 27 + len(segments) + sum(segments)
