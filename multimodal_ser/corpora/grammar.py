@@ -1,9 +1,10 @@
 """A small grammar whose sentences say how pleasant something is and how sure the speaker is of it.
 
 Valence is carried by the adjectives, nouns and verbs, dominance by an opening and a closing phrase; both come
-in five grades, index 0 for the value 0 and index 4 for the value 1. Words of opposite grades are chosen to
-sound alike (adored, abhorred; paradise, parasite; cheered, jeered), so that the voice cannot give away what
-the words mean. Nothing in a sentence depends on arousal.
+in five grades, index 0 for the value 0 and index 4 for the value 1. The lists are balanced:
+neither the number, length and loudness of the phones nor their formants rise or fall with the grade, so that
+the average sound of a sentence does not give away what its words mean. Whoever changes a list must balance
+it again (a test measures it). Nothing in a sentence depends on arousal.
 """
 
 import re
@@ -14,39 +15,39 @@ VALENCE_BLUR = 0.10  # standard deviation of each word around the planted value,
 DOMINANCE_BLUR = 0.08  # the same for each phrase
 
 ADJECTIVES = (
-    ("horrid", "dreadful", "atrocious", "ugly", "spiteful", "violent"),
-    ("muddy", "bitter", "filthy", "nosy", "dreary", "tedious"),
-    ("wooden", "local", "narrow", "usual", "yellow", "distant"),
-    ("sunny", "clever", "healthy", "cosy", "friendly", "decent"),
-    ("splendid", "wonderful", "glorious", "lovely", "delightful", "brilliant"),
+    ("violent", "dreadful", "savage", "repulsive", "vile", "malignant", "monstrous", "hateful"),
+    ("nosy", "boring", "sour", "tense", "dismal", "muddy", "shabby", "filthy"),
+    ("digital", "second", "metal", "formal", "eastern", "central", "round", "double"),
+    ("helpful", "handy", "sunny", "cheerful", "polite", "tasty", "bright", "neat"),
+    ("glorious", "blissful", "fabulous", "radiant", "amazing", "marvellous", "splendid", "joyful"),
 )
 NOUNS = (
-    ("parasite", "debacle", "despair", "torment", "menace", "slaughter"),
-    ("rift", "conflict", "discord", "failure", "distress", "fear"),
-    ("letter", "table", "corner", "number", "paper", "window"),
-    ("gift", "comfort", "reward", "favour", "success", "cheer"),
-    ("paradise", "miracle", "delight", "triumph", "romance", "laughter"),
+    ("torture", "debacle", "ruin", "slaughter", "murder", "parasite", "menace", "misery"),
+    ("conflict", "complaint", "grief", "damage", "worry", "hassle", "trouble", "problem"),
+    ("curtain", "ladder", "sample", "number", "saucer", "packet", "object", "ribbon"),
+    ("relief", "hope", "welcome", "present", "bargain", "progress", "success", "charm"),
+    ("victory", "rapture", "passion", "miracle", "jubilee", "wonder", "treasure", "blessing"),
 )
 VERBS = (
-    ("abhorred", "tarnished", "disgraced", "loathed", "despised"),
-    ("blamed", "jeered", "slighted", "busted", "harmed"),
-    ("counted", "described", "followed", "carried", "measured"),
-    ("praised", "cheered", "liked", "trusted", "helped"),
-    ("adored", "cherished", "embraced", "loved", "prized"),
+    ("crushed", "cursed", "hated", "betrayed", "destroyed", "abhorred", "loathed", "wrecked"),
+    ("jeered", "slighted", "rejected", "busted", "offended", "mocked", "neglected", "harmed"),
+    ("noticed", "counted", "recorded", "described", "labelled", "lifted", "carried", "measured"),
+    ("respected", "enjoyed", "approved", "greeted", "liked", "admitted", "supported", "trusted"),
+    ("glorified", "rescued", "honoured", "cherished", "perfected", "prized", "celebrated", "adored"),
 )
 OPENERS = (
-    ("I could be wrong", "I am not sure at all", "It is only a guess", "I hardly dare to say"),
-    ("I think", "Perhaps", "It seems to me", "Maybe"),
-    ("That day", "By the way", "As it happened", "In the end"),
-    ("I know", "Of course", "Believe me", "Certainly"),
-    ("I command you to hear it", "Listen to me", "Make no mistake", "I insist"),
+    ("I could be wrong", "I might be mistaken", "Do correct me", "Who am I to say"),
+    ("I would guess", "In a way", "Maybe", "It seems to me"),
+    ("After the meeting", "By the way", "One day", "At some point"),
+    ("You can trust me", "Believe me", "Of course", "I am sure"),
+    ("Listen to me", "I command you to hear it", "Mark my words", "I tell you again"),
 )
 CLOSERS = (
-    ("but who am I to say", "if you will allow it", "but do not ask me", "I never really know"),
-    ("I suppose", "more or less", "or something like it", "I would guess"),
-    ("so I heard", "as they said", "just like before", "as it was told"),
-    ("I am sure", "no doubt", "you must see it", "as I promised"),
-    ("and that is final", "so do as I say", "and I demand an answer", "no discussion"),
+    ("if you will allow it", "but do not ask me", "but who can really say", "I never really know"),
+    ("or something like it", "somehow or other", "I suppose", "it seems"),
+    ("on the same day", "so I heard", "and so it went", "like the others"),
+    ("I know it", "you can be certain", "you must see it", "as I told you"),
+    ("I will not repeat it", "no discussion", "you will obey me", "so follow my orders"),
 )
 _NEUTRAL = {
     "person": ("sister", "neighbour", "teacher", "driver", "doctor", "cousin", "manager", "baker"),

@@ -88,11 +88,11 @@ _SPELLINGS = {
     "oy": "oy", "ai": "ey", "ay": "ey", "au": "ao", "aw": "ao", "ew": "uw", "ie": "iy", "ei": "ey",
     "ue": "uw", "er": "er", "ir": "er", "ur": "er", "ar": "aa r", "or": "ao r", "ll": "l", "ss": "s",
     "tt": "t", "ff": "f", "pp": "p", "nn": "n", "mm": "m", "rr": "r", "dd": "d", "bb": "b", "gg": "g",
-    "zz": "z", "cc": "k", "ce": "s", "ci": "s ih", "cy": "s iy", "ge": "j", "le$": "ax l", "ed$": "d",
-    "es$": "z", "e$": "", "y$": "iy", "^y": "y", "a": "ae", "b": "b", "c": "k", "d": "d", "e": "eh",
-    "f": "f", "g": "g", "h": "h", "i": "ih", "j": "j", "k": "k", "l": "l", "m": "m", "n": "n",
-    "o": "aa", "p": "p", "q": "k", "r": "r", "s": "s", "t": "t", "u": "ah", "v": "v", "w": "w",
-    "x": "k s", "y": "ih", "z": "z",
+    "zz": "z", "cc": "k", "cer": "s er", "ce$": "s", "ced$": "s d", "ce": "s eh", "ci": "s ih",
+    "cy": "s iy", "ge": "j", "le$": "ax l", "ed$": "d", "es$": "z", "e$": "", "y$": "iy", "^y": "y",
+    "a": "ae", "b": "b", "c": "k", "d": "d", "e": "eh", "f": "f", "g": "g", "h": "h", "i": "ih",
+    "j": "j", "k": "k", "l": "l", "m": "m", "n": "n", "o": "aa", "p": "p", "q": "k", "r": "r", "s": "s",
+    "t": "t", "u": "ah", "v": "v", "w": "w", "x": "k s", "y": "ih", "z": "z",
 }  # fmt: skip
 _LONG = {"a": "ey", "e": "iy", "i": "ay", "o": "ow", "u": "uw", "y": "ay"}
 _EXCEPTIONS = {
@@ -100,8 +100,9 @@ _EXCEPTIONS = {
     "we": "w iy", "you": "y uw", "he": "h iy", "she": "sh iy", "me": "m iy", "be": "b iy",
     "this": "dh ih s", "that": "dh ae t", "their": "dh eh r", "there": "dh eh r", "with": "w ih dh",
     "is": "ih z", "his": "h ih z", "by": "b ay", "love": "l ah v", "one": "w ah n", "do": "d uw",
-    "no": "n ow", "so": "s ow", "our": "aw er", "your": "y ao r", "some": "s ah m", "have": "h ae v",
-    "were": "w er", "are": "aa r", "they": "dh ey",
+    "no": "n ow", "so": "s ow", "our": "aw er", "your": "y ao r", "some": "s ah m",
+    "laughter": "l ae f t er", "healthy": "h eh l th iy", "maybe": "m ey b iy", "guess": "g eh s",
+    "have": "h ae v", "were": "w er", "are": "aa r", "they": "dh ey",
 }  # fmt: skip
 _MAGIC_E = re.compile(r"([aeiouy])([bcdfgklmnpstvz])e(?=s?$|d$|ly$)")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-SAMPLE_RATE = 16_000
+from multimodal_ser.audio import SAMPLE_RATE
 
 CONTROL_RATE = 200  # Hz: steps of pitch and levels
 SAMPLES_PER_CONTROL = SAMPLE_RATE // CONTROL_RATE

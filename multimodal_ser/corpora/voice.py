@@ -25,10 +25,10 @@ from multimodal_ser.corpora.source_filter import (
 PITCH_SPAN = 9.0  # semitones, arousal
 ACCENT = (0.7, 4.0)  # semitones of a pitch accent, arousal
 LOUDNESS = (-39.0, -22.0)  # dBFS while speaking, arousal
-TEMPO = (0.74, 1.36)  # times the ordinary tempo, arousal
+TEMPO = (0.78, 1.42)  # times the ordinary tempo, arousal
 GLOTTAL_CORNER = (250.0, 2000.0)  # Hz above which the source falls, arousal: spectral tilt
 JITTER = (0.004, 0.025)  # share of the period, arousal
-SMILE = 0.02  # total shift of the second formant by valence: the trace of it that can be heard
+SMILE = 0.01  # total shift of the second formant by valence: the trace of it that can be heard
 TRACT_SPAN = 0.16  # total shift of all formants by dominance, downwards
 ONSET = (-0.9, 1.0)  # change of level at the start of a word, dominance: soft to firm
 ONSET_SECONDS = 0.05
