@@ -31,6 +31,7 @@ from multimodal_ser.cache import write_json
 from multimodal_ser.corpora import READERS, audio_files, checks, proxies, summaries
 from multimodal_ser.corpora.audio_files import AudioFacts
 from multimodal_ser.corpora.checks import Counts
+from multimodal_ser.corpora.manifest_tools import written_root
 from multimodal_ser.corpora.preparation_report import screen, write_remarks
 from multimodal_ser.corpora.reading import CLAMPED, Reading, Remark, split_by_fold
 from multimodal_ser.errors import InputError, SomeFailed
@@ -41,7 +42,6 @@ MANIFEST, REPORT, DROPPED, FLAGGED = "manifest.jsonl", "prepare.json", "dropped.
 VERIFIED = "verified_audio.jsonl"
 REPORT_VERSION = 1
 FOLD = re.compile(r"fold\d+")  # names of folds in counts
-LEVELS_ABOVE = 2  # how far above the manifest a folder may lie that holds the audio too
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def prepare(
         counts = {
             name: count for name, count in counts.items() if name == summaries.TOTAL or FOLD.fullmatch(name)
         }
-    reading.header = replace(reading.header, audio_root=_written_root(root, output) if facts else None)
+    reading.header = replace(reading.header, audio_root=written_root(root, output) if facts else None)
     report = {
         **_identity(name, folder, reading),
         "options": {"fold": fold, "proxy_dimensions": proxy_dimensions, **_plain(options or {})},
@@ -156,18 +156,6 @@ def _failures(reading: Reading, counts: Counts, allow_partial: bool) -> list[str
             "completely, and is this the version meant? To go on with a part of it, add --allow-partial"
         )
     return failures
-
-
-def _written_root(root: Path, output: Path) -> str:
-    """The audio root as the manifest names it: relative if it lies near enough to move together with it."""
-    root, output = root.resolve(), output.resolve()
-    try:
-        path = Path(os.path.relpath(root, output))
-    except ValueError:  # another drive
-        return root.as_posix()
-    above = path.parts.count("..")
-    shared = output.parents[above - 1] if above else output
-    return (path if above <= LEVELS_ABOVE and shared != Path(root.anchor) else root).as_posix()
 
 
 def _identity(name: str, folder: str | os.PathLike, reading: Reading) -> dict[str, Any]:

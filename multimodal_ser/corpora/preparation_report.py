@@ -57,6 +57,7 @@ def table(summary: dict[str, Any], counts: dict[str, dict[str, int | None]] | No
         rows.append((name, *_count_cells(part, count), *_part_cells(part)))
     if counts is None:
         rows = [(row[0], row[1], *row[4:]) for row in rows]
+        rows[0] = ("", "utterances", *rows[0][2:])
     last = next(row for row in rows if row[0] == TOTAL)
     rows = [row for row in rows if row is not last] + [last]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -67,9 +68,10 @@ def speaker_lines(summary: dict[str, Any]) -> list[str]:
     """How many speakers there are, and which splits share some."""
     total = summary[TOTAL]
     unknown = total["without_speaker"]
-    lines = [
-        f"speakers: {total['speakers']:,}" + (f"; {unknown:,} utterances without one" if unknown else "")
-    ]
+    hours = list(summary["hours_per_speaker"].values())
+    each = f", {60 * hours[-1]:.1f} to {60 * hours[0]:.1f} minutes each" if hours and hours[0] else ""
+    lines = [f"speakers: {total['speakers']:,}{each}"]
+    lines[0] += f"; {unknown:,} utterances without one" if unknown else ""
     for pair, shared in summary["speakers_in_several_splits"].items():
         names = ", ".join(shared["speakers"][:SPEAKERS_SHOWN])
         more = " ..." if shared["count"] > SPEAKERS_SHOWN else ""

@@ -36,6 +36,7 @@ def summarise(utterances: Sequence[Utterance], seconds: Mapping[str, float] | No
         TOTAL: _of_group(utterances, seconds),
         "splits": {name: _of_group(group, seconds) for name, group in groups.items()},
         "speakers_in_several_splits": speakers_in_several_splits(utterances),
+        "hours_per_speaker": hours_per_speaker(utterances, seconds),
     }
 
 
@@ -60,6 +61,15 @@ def speakers_in_several_splits(utterances: Iterable[Utterance]) -> dict[str, Any
             if both := sorted(seen[one] & seen[other]):
                 shared[f"{one} & {other}"] = {"count": len(both), "speakers": both[:_NAMES_SHOWN]}
     return shared
+
+
+def hours_per_speaker(utterances: Iterable[Utterance], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Hours of each known speaker, most first; audio of unknown length counts as nothing."""
+    hours: dict[str, float] = defaultdict(float)
+    for utterance in utterances:
+        if utterance.speaker is not None and utterance.audio is not None:
+            hours[utterance.speaker] += (duration(utterance, seconds) or 0.0) / 3600
+    return {name: round(hours[name], 4) for name in sorted(hours, key=lambda name: (-hours[name], name))}
 
 
 def moments(values: Iterable[float | None]) -> dict[str, Any]:
