@@ -23,6 +23,7 @@ BUG, WRONG_INPUT, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 VERBS = {
     "demo": "the whole story on a synthetic corpus, offline, on a CPU, in minutes",
     "prepare": "turn a corpus folder into a checked manifest",
+    "manifest": "show a manifest; filter, merge or draw it",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 

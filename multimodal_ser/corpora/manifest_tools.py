@@ -150,14 +150,17 @@ def draw(manifest: Manifest, path: str | os.PathLike) -> None:
         for split, group in groups.items():
             values = np.array([v for u in group if (v := getattr(u, name)) is not None])
             if values.size:
-                label = f"{split} ({values.size:,})"
                 weights = np.full(values.size, 100 / values.size)
-                axis.hist(values, _BINS, (0, 1), weights=weights, histtype="step", label=label)
+                axis.hist(values, _BINS, (0, 1), weights=weights, histtype="step", label=split)
         axis.set(title=name, xlabel="unit scale", xlim=(0, 1))
-        if axis.has_data():
-            axis.legend(fontsize="small")
     if not any(axis.has_data() for axis in axes):
         raise InputError(f"'{manifest.header.corpus}' has no arousal, valence or dominance to draw")
+    handles = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize="small")
     axes[0].set_ylabel("utterances of the split, %")
     figure.suptitle(f"{manifest.header.corpus}: {len(manifest):,} utterances")
     with atomic_path(path) as temporary:
