@@ -4,7 +4,7 @@ Arousal can only be heard, valence only be read, and dominance is the mean of tw
 the voice and one in the words: see `voice.py` and `grammar.py`. Arousal, valence and both halves are drawn
 independently for every utterance; a speaker has habits (pitch, vocal tract, tempo, level) but no mood.
 Five simulated raters score every utterance in whole steps from 1 to 7, and the label is their mean; `meta`
-keeps what was planted. Speakers are in one split only.
+keeps what was planted. Speakers are in one split only. For a podcast of such speech see `episode.py`.
 
 The same seed gives the same corpus in any number of jobs: every utterance has random numbers of its own, from
 (seed, speaker, take). A larger corpus begins with the smaller one of the same seed, and files that are there
@@ -16,7 +16,6 @@ import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,13 @@ import soundfile
 from tqdm import tqdm
 
 from multimodal_ser.cache import atomic_path, write_json
+from multimodal_ser.corpora.episode import SAMPLE_RATES, SUFFIXES, Episode, make_episode
 from multimodal_ser.corpora.grammar import sentence
+from multimodal_ser.corpora.planting import Planted, emotion_of, mean_rating, rated, votes
 from multimodal_ser.corpora.reading import Reading, folds_of
 from multimodal_ser.corpora.source_filter import SAMPLE_RATE
-from multimodal_ser.corpora.voice import Manner, make_speaker, speak
+from multimodal_ser.corpora.voice import make_speaker, speak
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import DIMENSIONS, MSP_SCALE
 from multimodal_ser.manifests import Header, Utterance
 
 CORPUS = "synthetic"
@@ -39,43 +39,11 @@ VERSION = "1"  # of the generator: another one gives other sound or other words 
 LICENCE = "CC0-1.0 (generated)"
 STAMP = "synthetic.json"  # in the corpus folder: what its audio was made from
 SPEAKERS, UTTERANCES_PER_SPEAKER = 40, 25
+EPISODE_MINUTES = 5.0
 SECONDS = (2.0, 8.0)  # shortest and longest utterance
-RATERS = 5
-RATER_NOISE = 0.08  # standard deviation of a rater in unit scale, before rounding to whole steps
 FOLDS = 5
 HELD_OUT_SHARE = 0.15  # of the speakers, for each of development and test
-_PLANTED_RANGE = (0.05, 0.95)
-_NEUTRAL_RADIUS = 0.2  # of the square around the middle of arousal and valence
 _SPEAKER, _TRUTH, _VOICE = range(3)  # kinds of random numbers
-
-
-@dataclass(frozen=True)
-class Planted:
-    """The truth of one utterance, in unit scale."""
-
-    arousal: float
-    valence: float
-    dominance_voice: float
-    dominance_words: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Planted":
-        return cls(*(float(value) for value in rng.uniform(*_PLANTED_RANGE, 4).round(4)))
-
-    @property
-    def dominance(self) -> float:
-        return round((self.dominance_voice + self.dominance_words) / 2, 5)
-
-    @property
-    def manner(self) -> Manner:
-        """What the voice carries."""
-        return Manner(self.arousal, self.valence, self.dominance_voice)
-
-    def as_meta(self) -> dict[str, float]:
-        return {
-            f"planted_{name}": getattr(self, name)
-            for name in (*DIMENSIONS, "dominance_voice", "dominance_words")
-        }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +56,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="threads that generate; the result is the same"
     )
+    parser.add_argument(
+        "--episode",
+        type=float,
+        nargs="?",
+        const=EPISODE_MINUTES,
+        metavar="MINUTES",
+        help=f"also make a podcast of this length ({EPISODE_MINUTES:g} if none is said), with transcripts",
+    )
+    parser.add_argument(
+        "--episode-format", choices=[s[1:] for s in SUFFIXES], default="mp3", help="its format"
+    )
+    parser.add_argument(
+        "--episode-rate", type=int, choices=SAMPLE_RATES, default=44_100, help="its sampling rate in hertz"
+    )
+    parser.add_argument("--episode-speakers", type=int, default=3, help="how many people talk in it")
+    parser.add_argument(
+        "--only-episode",
+        action="store_true",
+        help="make no corpus; the manifest lists the episode's sentences",
+    )
 
 
 def read(
@@ -97,9 +85,32 @@ def read(
     utterances: int = UTTERANCES_PER_SPEAKER,
     seed: int = 0,
     workers: int = 1,
+    episode: float | None = None,
+    episode_format: str = "mp3",
+    episode_rate: int = 44_100,
+    episode_speakers: int = 3,
+    only_episode: bool = False,
 ) -> Reading:
-    """Make the corpus in `folder`, which need not exist."""
-    return generate(folder, speakers=speakers, utterances_per_speaker=utterances, seed=seed, jobs=workers)
+    """Make the corpus in `folder`, which need not exist, and an episode of `episode` minutes beside it."""
+    made = None
+    if only_episode or episode is not None:
+        made = make_episode(
+            Path(folder) / f"episode.{episode_format}",
+            minutes=EPISODE_MINUTES if episode is None else episode,
+            speakers=episode_speakers,
+            sample_rate=episode_rate,
+            seed=seed,
+        )
+    if made is not None and only_episode:
+        reading = Reading(Header(CORPUS, VERSION, licence=LICENCE), _sentences_of(made))
+    else:
+        reading = generate(
+            folder, speakers=speakers, utterances_per_speaker=utterances, seed=seed, jobs=workers
+        )
+    if made is not None:
+        names = ", ".join(path.name for path in made.files.values())
+        reading.notes.append(f"{made.audio.name}: {made.seconds / 60:.1f} minutes, with {names}")
+    return reading
 
 
 def generate(
@@ -135,33 +146,32 @@ def generate(
     return reading
 
 
-def planted(seed: int, speaker: int, take: int) -> tuple[Planted, str, list[dict[str, float]]]:
-    """What is planted in an utterance, its text, and what the raters say: all but the sound."""
-    rng = np.random.default_rng([seed, _TRUTH, speaker, take])
-    truth = Planted.draw(rng)
-    text = sentence(truth.valence, truth.dominance_words, rng)
-    ratings = [{name: _rated(getattr(truth, name), rng) for name in DIMENSIONS} for _ in range(RATERS)]
-    return truth, text, ratings
-
-
-def emotion_of(arousal: float, valence: float) -> str:
-    """The emotion class of a place in the arousal-valence plane: neutral in the middle, else its quadrant."""
-    if max(abs(arousal - 0.5), abs(valence - 0.5)) <= _NEUTRAL_RADIUS:
-        return "neutral"
-    if arousal >= 0.5:
-        return "happiness" if valence >= 0.5 else "anger"
-    return "calm" if valence >= 0.5 else "sadness"
+def _sentences_of(episode: Episode) -> list[Utterance]:
+    """The sentences of an episode as utterances of the test split, cut out of the one file."""
+    return [
+        Utterance(
+            id=f"{episode.audio.stem}_{number:05d}",
+            corpus=CORPUS,
+            audio=episode.audio.name,
+            start=event.start,
+            end=event.end,
+            speaker=event.speaker,
+            split="test",
+            text=event.text,
+            text_source="reference",
+            emotion=emotion_of(event.arousal, event.valence),
+            arousal=event.arousal,
+            valence=event.valence,
+            dominance=event.dominance,
+            label_source="planted",
+        )
+        for number, event in enumerate(episode.speech, start=1)
+    ]
 
 
 def _check_at_least(option: str, value: int, least: int, why: str = "") -> None:
     if value < least:
         raise InputError(f"--{option} {value}: must be at least {least}{why}")
-
-
-def _rated(value: float, rng: np.random.Generator) -> float:
-    """One rater's whole step from 1 to 7 for a unit value, in unit scale."""
-    heard = MSP_SCALE.from_unit(value + RATER_NOISE * rng.standard_normal())
-    return MSP_SCALE.to_unit(float(np.clip(round(heard), MSP_SCALE.low, MSP_SCALE.high)))
 
 
 def _speaker_rng(seed: int, speaker: int) -> np.random.Generator:
@@ -180,13 +190,20 @@ def _audio(speaker: int, take: int) -> str:
     return f"audio/{_name(speaker)}/{_name(speaker)}_{take:04d}.flac"
 
 
+def _planted(seed: int, speaker: int, take: int) -> tuple[Planted, str, list[dict[str, float]]]:
+    """The truth of an utterance, its text, and what the raters say: all but the sound."""
+    rng = np.random.default_rng([seed, _TRUTH, speaker, take])
+    truth = Planted.draw(rng)
+    return truth, sentence(truth.valence, truth.dominance_words, rng), rated(truth, rng)
+
+
 def _made(folder: Path, seed: int, which: tuple[int, int]) -> None:
     """Write the sound of one utterance unless it is there."""
     speaker, take = which
     path = folder / _audio(speaker, take)
     if path.exists():
         return
-    truth, text, _ = planted(seed, speaker, take)
+    truth, text, _ = _planted(seed, speaker, take)
     habits = make_speaker(_speaker_rng(seed, speaker), _gender(speaker))
     rng = np.random.default_rng([seed, _VOICE, speaker, take])
     speech = speak(text, habits, truth.manner, rng, seconds=SECONDS)
@@ -195,10 +212,8 @@ def _made(folder: Path, seed: int, which: tuple[int, int]) -> None:
 
 
 def _described(seed: int, speaker: int, take: int, split: str, fold: int) -> Utterance:
-    truth, text, ratings = planted(seed, speaker, take)
-    means = {name: round(sum(rating[name] for rating in ratings) / RATERS, 6) for name in DIMENSIONS}
-    votes = Counter(emotion_of(rating["arousal"], rating["valence"]) for rating in ratings)
-    most = [emotion for emotion, count in votes.items() if count == max(votes.values())]
+    truth, text, ratings = _planted(seed, speaker, take)
+    emotion, shares = votes(ratings, truth)
     return Utterance(
         id=f"{_name(speaker)}_{take:04d}",
         corpus=CORPUS,
@@ -209,9 +224,9 @@ def _described(seed: int, speaker: int, take: int, split: str, fold: int) -> Utt
         fold=fold,
         text=text,
         text_source="reference",
-        emotion=most[0] if len(most) == 1 else emotion_of(truth.arousal, truth.valence),
-        emotion_probs={emotion: count / RATERS for emotion, count in sorted(votes.items())},
-        **means,
+        emotion=emotion,
+        emotion_probs=shares,
+        **mean_rating(ratings),
         label_source="planted",
         ratings=ratings,
         meta=truth.as_meta(),
