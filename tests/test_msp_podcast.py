@@ -37,7 +37,7 @@ CLIPS = (
     Clip("MSP-PODCAST_0002_0001", "S", "1.0", "1.0", "1.0", "Unknown", gender="Unknown",
          transcript="\ufeffMarked."),
     Clip("MSP-PODCAST_0002_0002", "H", "4.0", "5.5", "4.0", "Unknown", speaker_in_list="31",
-         gender="Unknown", transcript=""),
+         gender="Unknown", transcript="", alignment=["not", "this"]),
     Clip("MSP-PODCAST_0003_0001", "U", "5.5", "4.0", "4.0", "32", gender="Unknown", split="Development",
          transcript="Caf\xe9 \x93now\x94".encode("latin-1")),
     Clip("MSP-PODCAST_0003_0002_0004", "F", "7.0", "2.5", "1.6", "33", gender="Female", split="Test2",
@@ -194,6 +194,13 @@ def test_json_records_may_be_wrapped_in_a_list_and_hold_numbers(tmp_path):
     records = {file: [{**record, "EmoAct": 2.2}] for file, record in json.loads(path.read_bytes()).items()}
     path.write_text(json.dumps(records), encoding="utf-8")
     assert msp_podcast.read(top).utterances == TABLE[:1]
+
+
+def test_a_byte_order_mark_before_the_header_does_no_harm(tmp_path):
+    top = write_tree(tmp_path, CLIPS)
+    path = csv_of(top)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert msp_podcast.read(top).utterances == TABLE
 
 
 def test_of_both_spellings_the_newer_is_read_and_said(tmp_path):
@@ -387,7 +394,14 @@ def test_the_clip_that_no_copy_of_2_0_has_is_no_failure(tmp_path):
 
 
 def test_labels_alone_can_be_read(tmp_path):
-    assert msp_podcast.read(write_tree(tmp_path, CLIPS, audio=False)).utterances == TABLE[:-1]
+    clips = [*CLIPS[:-1], Clip("MSP-PODCAST_1909_1017", audio=None)]
+    reading = msp_podcast.read(write_tree(tmp_path, clips, audio=False))
+    assert [utterance.id for utterance in reading.utterances] == [
+        *(utterance.id for utterance in TABLE[:-2]),
+        "MSP-PODCAST_1909_1017",
+        "MSP-PODCAST_test3_0001",
+    ]
+    assert reading.dropped == []
 
 
 @pytest.mark.parametrize("inside", ["Labels", "Audios"])
@@ -415,6 +429,12 @@ def test_of_several_releases_one_must_be_chosen(tmp_path):
 def test_another_folder_is_named_as_such(tmp_path):
     (tmp_path / "Session1").mkdir()
     with pytest.raises(InputError, match=r"no label folder in .*; found Session1\. Is this MSP-Podcast's"):
+        msp_podcast.read(tmp_path)
+
+
+def test_labels_of_previous_releases_are_never_taken_for_this_one(tmp_path):
+    write_tree(tmp_path, CLIPS).rename(tmp_path / "Previous_releases_information")
+    with pytest.raises(InputError, match="no label folder"):
         msp_podcast.read(tmp_path)
 
 
