@@ -259,15 +259,16 @@ class _WavLMAttention(WavLMAttention):
 def _group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
     """Group norm with one group per channel over valid frames; signal (B, channels, T) is overwritten.
 
-    Mean first, variance of what is left second: one pass over squares would cancel where a recording has an
-    offset many times its loudness.
+    Mean first, then the variance of what is left: one pass over squares would cancel where a recording has an
+    offset many times its loudness. In place, because this is the largest activation of the whole network.
     """
-    padding = ~mask_from_lengths(lengths, signal.shape[-1])[:, None]
-    count = lengths.clamp(min=1)[:, None, None]
     with torch.autocast(signal.device.type, enabled=False):
-        precise = signal.to(torch.promote_types(signal.dtype, torch.float32)).masked_fill_(padding, 0)
-        centred = (precise - precise.sum(-1, keepdim=True) / count).masked_fill_(padding, 0)
-        variance = centred.square().sum(-1, keepdim=True) / count
+        centred = signal.to(torch.promote_types(signal.dtype, torch.float32))
+        valid = mask_from_lengths(lengths, signal.shape[-1])[:, None].to(centred.dtype)
+        count = lengths.clamp(min=1)[:, None, None]
+        mean = centred.mul_(valid).sum(-1, keepdim=True) / count
+        centred = centred.sub_(mean).mul_(valid)
+        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
         scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
         return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
 

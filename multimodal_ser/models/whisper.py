@@ -12,6 +12,7 @@ norm. Frames last 20 ms; a clip has as many as it takes to cover it. Shapes: B c
 T frames, D width; log-mel (N, bins, 10-ms steps).
 """
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
+from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
@@ -39,6 +41,9 @@ LOG_FLOOR = 1e-10  # power
 LOG_RANGE = 8.0  # decades below the loudest point of a window that are kept
 PREFIXES = ("model.encoder.", "encoder.")  # of the encoder's weights in published checkpoints
 DECODER = re.compile(r"(model\.)?decoder\.|proj_out\.")  # the rest of them
+
+# transformers 4 wants one argument more of a block, 5 no longer has it.
+_NO_HEAD_MASK = (None,) * ("layer_head_mask" in inspect.signature(WhisperEncoderLayer.forward).parameters)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class WhisperEncoder(AudioEncoder):
         hidden = hidden + network.embed_positions.weight[: self.window_frames]
         layers = [F.dropout(hidden, network.dropout, self.training)]
         for block in network.layers[:count]:
-            output = block(layers[-1], None)
+            output = block(layers[-1], None, *_NO_HEAD_MASK)
             layers.append(output[0] if isinstance(output, tuple) else output)
         if count == self.num_layers:
             layers[-1] = network.layer_norm(layers[-1])
