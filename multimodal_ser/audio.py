@@ -34,6 +34,7 @@ SAMPLE_RATE = 16_000  # Hz
 CONTEXT_SECONDS = 0.1  # kept on both sides of a cut; the HQ filter of soxr settles to 1e-6 within 0.02 s
 CONTEXT_FRAMES = 400  # at least, for sampling rates far below 16 kHz
 SHORT_SECONDS = 0.1  # a file may be this much shorter than its header says: padding of the last codec block
+MISSED_SECONDS = 0.01  # below the shortest block that a codec can lose
 LATE_SECONDS = 1.0  # a cut may end this much after the sound, as rounded transcript times do
 MIN_BYTES_PER_SECOND = 1  # no codec in use goes below 25: a header that promises more is damaged
 
@@ -89,7 +90,10 @@ def encode(path: str | os.PathLike, waveform: np.ndarray, sampling_rate: int = S
     if suffix in (".wav", ".flac", ".mp3", ".ogg", ".opus"):
         subtype = {".ogg": "VORBIS", ".opus": "OPUS"}.get(suffix)
         container = "OGG" if suffix == ".opus" else suffix[1:].upper()
-        soundfile.write(path, waveform, sampling_rate, subtype, format=container)
+        channels = 1 if waveform.ndim == 1 else waveform.shape[1]
+        with soundfile.SoundFile(path, "w", sampling_rate, channels, subtype, format=container) as file:
+            for position in range(0, len(waveform), sampling_rate):  # libvorbis crashes on minutes at once
+                file.write(waveform[position : position + sampling_rate])
         return
     codecs = {".m4a": "aac", ".mp4": "aac", ".mkv": "aac", ".webm": "libopus"}
     if suffix not in codecs:
@@ -236,13 +240,14 @@ def _finite(path: Path, decoder: Decoder, first: int, last: float) -> Iterator[n
 def _check_end(path: Path, decoder: Decoder, reached: int, last: float) -> None:
     """Warn if the sound broke off before it should, or if damaged data were stepped over."""
     rate = decoder.rate
-    promised = min(decoder.promised or 0, last)
-    missing = f"{max(0, promised - reached) / rate:.2f} s are missing"
+    missing = (min(decoder.promised or 0, last) - reached) / rate
     cause = "probably an unfinished download or copy, or a recorder that stopped"
     if decoder.broken_at is not None and reached - decoder.broken_at > SHORT_SECONDS * rate:
-        where = f"{decoder.broken_at / rate:.2f} s"
-        _warn(f"{path}: damaged at {where}; {missing}, and what could not be decoded there may be silent")
-    elif reached < promised - SHORT_SECONDS * rate:
+        loss = "the stretch that could not be decoded is silent"
+        if missing > MISSED_SECONDS or decoder.promised is None:
+            loss = "the stretch that could not be decoded is left out, so later times are early"
+        _warn(f"{path}: damaged at {decoder.broken_at / rate:.2f} s; {loss}")
+    elif missing > SHORT_SECONDS:
         whole = decoder.promised / rate
         _warn(f"{path}: breaks off at {reached / rate:.2f} s of {whole:.2f} s; {cause}")
     elif reached < last and decoder.unfinished:

@@ -46,10 +46,10 @@ class FFmpegDecoder:
             raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
         streams = self.container.streams.audio
         if not streams:
+            kinds = ", ".join(sorted({stream.type for stream in self.container.streams})) or "no stream"
             self.container.close()
-            kinds = ", ".join(sorted({stream.type for stream in self.container.streams})) or "nothing"
             raise AudioError(
-                f"{path}: has no sound: it holds {kinds} only; probably a screen recording, or a video "
+                f"{path}: has no sound: it holds only {kinds}; probably a screen recording, or a video "
                 "that was exported without its audio track"
             )
         self.stream = streams[0]
@@ -139,10 +139,10 @@ class FFmpegDecoder:
         position, offset = None, 0
         for frame in self._frames(first):
             if frame.sample_rate != self.rate:
-                change = f"changes from {self.rate} to {frame.sample_rate} Hz"
+                rates = f"{self.rate} to {frame.sample_rate} Hz"
                 raise AudioError(
-                    f"{self.container.name}: the sampling rate {change} at {self._reached / self.rate:.2f} s; "
-                    "two recordings were joined: convert them to one rate"
+                    f"{self.container.name}: the sampling rate changes from {rates} at "
+                    f"{self._reached / self.rate:.2f} s; two recordings were joined: convert them to one rate"
                 )
             at = self._position(frame)
             if position is None:
@@ -156,7 +156,7 @@ class FFmpegDecoder:
             elif abs(gap) / self.rate > GAP_SECONDS:
                 offset -= gap
             samples = _mono(frame)
-            if self.name == "mov" and position < self.promised < position + len(samples):
+            if self.name == "mov" and position < (self.promised or 0) < position + len(samples):
                 samples = samples[: self.promised - position]  # the last codec block is padded
             yield from _cut(samples, position, first, last)
             position += len(samples)
@@ -182,10 +182,7 @@ class FFmpegDecoder:
         skip_to = None
         if first > 2 * PREROLL_SECONDS * self.rate:
             wanted = self._origin + int((Fraction(first, self.rate) - PREROLL_SECONDS) / self._tick)
-            if self.name in SEEKABLE:
-                self.container.seek(wanted, stream=self.stream)
-                self._packets = self.container.demux(self.stream)
-            else:
+            if not self._jump(wanted):
                 skip_to = wanted  # no index: step over the packets, which is exact and cheap
             self._opening = []
         yield from self._opening
@@ -197,6 +194,17 @@ class FFmpegDecoder:
             except av.error.FFmpegError:
                 if self.broken_at is None and self._reached:
                     self.broken_at = self._reached
+
+    def _jump(self, time_stamp: int) -> bool:
+        """Go to the last key packet before a time, where the container can."""
+        if self.name not in SEEKABLE:
+            return False
+        try:
+            self.container.seek(time_stamp, stream=self.stream)
+        except av.error.FFmpegError:
+            return False
+        self._packets = self.container.demux(self.stream)
+        return True
 
     def _decode(self, packet: av.Packet) -> list[av.AudioFrame]:
         return [frame for frame in packet.decode() if frame.samples]

@@ -33,6 +33,10 @@ class SoundFileDecoder:
     def __init__(self, path: Path, head: bytes) -> None:
         if not LIBSNDFILE_STARTS.match(head):
             raise Unreadable("not a format of libsndfile")
+        if head[:3] == b"ID3" or head[0] == 0xFF:
+            surplus = xing_surplus(path)
+            if surplus is None or not MP3_SURPLUS[0] <= surplus <= MP3_SURPLUS[1]:
+                raise Unreadable("an mp3 without a true length")
         try:
             self.file = soundfile.SoundFile(str(path))
         except (
@@ -42,7 +46,7 @@ class SoundFileDecoder:
         ) as error:  # TypeError: a name ending in .raw
             raise Unreadable(str(error)) from error
         file = self.file
-        if file.subtype == "OPUS" or not file.seekable() or not self._knows_length(path):
+        if file.subtype == "OPUS" or not file.seekable() or not 0 < file.frames < MAX_FRAMES:
             file.close()
             raise Unreadable("better read by FFmpeg")
         self.path = path
@@ -50,12 +54,6 @@ class SoundFileDecoder:
         self.promised: int | None = self._promised()  # frames
         self.unfinished = file.format == "OGG" and not has_ogg_end(path)
         self.broken_at: int | None = None  # frame at which damaged data began
-
-    def _knows_length(self, path: Path) -> bool:
-        if self.file.format != "MP3":
-            return 0 < self.file.frames < MAX_FRAMES
-        surplus = xing_surplus(path)
-        return surplus is not None and MP3_SURPLUS[0] <= surplus <= MP3_SURPLUS[1]
 
     def _promised(self) -> int:
         """The length the header claims; libsndfile itself counts only the bytes that are there."""
@@ -77,8 +75,9 @@ class SoundFileDecoder:
         if first:
             self.file.seek(first)
         buffer = np.empty((BLOCK_SECONDS * self.rate, self.channels), np.float32)
-        while first < min(last, self.file.frames):
-            wanted = buffer[: int(min(len(buffer), last - first))]
+        end = int(min(last, self.file.frames))
+        while first < end:
+            wanted = buffer[: end - first]
             try:
                 found = len(self.file.read(out=wanted))
             except soundfile.LibsndfileError:  # what precedes the damage is in the buffer
@@ -87,13 +86,13 @@ class SoundFileDecoder:
             if found:
                 yield downmix(wanted[:found].T)
             if found < len(wanted):
-                yield from self._behind_damage(first, last)
+                yield from self._behind_damage(first, end)
                 return
 
-    def _behind_damage(self, first: int, last: float) -> Iterator[np.ndarray]:
+    def _behind_damage(self, first: int, end: int) -> Iterator[np.ndarray]:
         """What FFmpeg can decode from frame `first` on, where libsndfile gave up."""
         with contextlib.suppress(Unreadable), contextlib.closing(FFmpegDecoder(self.path)) as other:
-            for block in other.blocks(first, last):
+            for block in other.blocks(first, end):
                 self.broken_at = first if other.broken_at is None else other.broken_at
                 yield block
 
