@@ -1,4 +1,4 @@
-"""Manifests survive a round trip; what is wrong in one is said with line, id, field, value and what is allowed."""
+"""Manifests survive a round trip; errors name line, id, field, value and what is allowed."""
 
 import json
 import re
