@@ -189,7 +189,8 @@ class HubertEncoder(AudioEncoder):
 
     def _prepare(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Normalise if wanted, silence behind the end, make room for one frame."""
-        waveforms = F.pad(waveforms, (0, max(0, self.shortest - waveforms.shape[1])))
+        if waveforms.shape[1] < self.shortest:
+            waveforms = F.pad(waveforms, (0, self.shortest - waveforms.shape[1]))
         padding = ~mask_from_lengths(lengths, waveforms.shape[1])
         waveforms = waveforms.masked_fill(padding, 0)
         if self.config.normalise_input:
