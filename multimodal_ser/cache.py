@@ -11,6 +11,9 @@ from typing import Any
 
 HASH_LENGTH = 16  # hexadecimal digits kept of a SHA-256: 64 bits
 _BLOCK = 1 << 20  # bytes read at a time
+# It can only be read by setting it, for all threads at once: do so before there are any.
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
 def cache_folder() -> Path:
@@ -79,6 +82,4 @@ def hash_options(**options: Any) -> str:
 
 def _give_usual_permissions(path: Path) -> None:
     """mkstemp makes files that only their owner can read; results are for everybody the umask allows."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+    path.chmod(0o666 & ~_UMASK)

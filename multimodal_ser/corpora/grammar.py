@@ -33,7 +33,7 @@ VERBS = (
     ("jeered", "slighted", "rejected", "busted", "offended", "mocked", "neglected", "harmed"),
     ("noticed", "counted", "recorded", "described", "labelled", "lifted", "carried", "measured"),
     ("respected", "enjoyed", "approved", "greeted", "liked", "admitted", "supported", "trusted"),
-    ("glorified", "rescued", "honoured", "cherished", "perfected", "prized", "celebrated", "adored"),
+    ("loved", "rescued", "honoured", "cherished", "perfected", "prized", "celebrated", "adored"),
 )
 OPENERS = (
     ("I could be wrong", "I might be mistaken", "Do correct me", "Who am I to say"),
