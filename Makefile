@@ -34,7 +34,7 @@ $(STAMP): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or newer is needed ($(PYTHON) is not): make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
-	  { echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu its parts come apart:" >&2; \
+	  { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu its parts come apart:" >&2; \
 	    echo "  sudo apt install python3-venv" >&2; exit 1; }
 	$(RUN) -m pip install -e ".[test]"
 	@touch $@

@@ -43,14 +43,14 @@ JOBS = {
 JOB_DECODER = "wav"  # every job reads at least this
 # What an extra is for, in the words of somebody who does not know the library.
 EXTRAS = {
-    "fast-asr": "transcribe with faster-whisper, about twice as fast on a CPU",
-    "cluster": "score many episodes on several machines (ray)",
-    "onnx": "export a model to ONNX and score with it",
-    "openvino": "score an exported model faster on Intel and AMD CPUs",
+    "fast-asr": "transcribe about twice as fast on a CPU",
+    "cluster": "score many episodes on several machines",
+    "onnx": "export a model and score with it",
+    "openvino": "score an exported model faster on a CPU",
     "vad": "find speech with Silero instead of by energy",
-    "diarize": "find out who speaks when there is no transcript with speakers",
+    "diarize": "find out who speaks where no transcript says so",
     "track": "watch training in TensorBoard",
-    "offline": "have a real sentence encoder (MiniLM) without a model hub",
+    "offline": "a sentence encoder without a model hub",
 }
 
 

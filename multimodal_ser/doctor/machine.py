@@ -95,7 +95,7 @@ class HubCheck:
 
     def __init__(self, addresses: dict[str, str], timeout: float = HUB_TIMEOUT) -> None:
         self.timeout = timeout
-        self.answers = dict.fromkeys(addresses, f"no answer within {timeout:g} s")
+        self.answers = dict.fromkeys(addresses, f"not reachable: no answer within {timeout:g} s")
         self.threads = [
             threading.Thread(target=self._ask, args=item, daemon=True)  # a name lookup knows no time limit
             for item in addresses.items()
@@ -119,7 +119,8 @@ class HubCheck:
         ):  # an answer, if an unfriendly one: the front page is not what is wanted
             self.answers[name] = "reachable"
         except (OSError, ValueError) as error:
-            self.answers[name] = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            self.answers[name] = f"not reachable: {reason}"
 
 
 def _cpu_flags() -> set[str]:

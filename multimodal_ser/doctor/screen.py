@@ -110,10 +110,10 @@ def _hubs(findings: dict[str, Any]) -> str:
 
 
 def _extras(extras: dict[str, Any]) -> list[str]:
+    """What is there, then what each other extra is for and how to get it."""
     installed = [name for name, extra in extras.items() if extra["installed"]]
-    entries = [f"installed: {', '.join(installed)}"] if installed else []
-    return entries + [
-        f"not installed: {name}: {extra['enables']} ({shell_words('pip', 'install', *extra['missing'])})"
+    return [f"installed: {', '.join(installed) or 'none'}"] + [
+        f"{name}: {extra['enables']}: {shell_words('pip', 'install', *extra['missing'])}"
         for name, extra in extras.items()
         if not extra["installed"]
     ]
