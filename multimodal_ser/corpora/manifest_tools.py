@@ -151,7 +151,7 @@ def draw(manifest: Manifest, path: str | os.PathLike) -> None:
             values = np.array([v for u in group if (v := getattr(u, name)) is not None])
             if values.size:
                 weights = np.full(values.size, 100 / values.size)
-                axis.hist(values, _BINS, (0, 1), weights=weights, histtype="step", label=split)
+                axis.hist(values, bins=_BINS, range=(0, 1), weights=weights, histtype="step", label=split)
         axis.set(title=name, xlabel="unit scale", xlim=(0, 1))
     if not any(axis.has_data() for axis in axes):
         raise InputError(f"'{manifest.header.corpus}' has no arousal, valence or dominance to draw")

@@ -120,12 +120,12 @@ def _check_sense(found: dict[str, str], present: Sequence[str], mapping: Mapping
 
 def _scales(said: Any) -> dict[str, Scale]:
     """Scales per dimension from "1-7", {"valence": "-3..3"} or a sequence of "1-7" and "valence=-3..3"."""
-    if said is None:
+    if not said:
         return {}
     if isinstance(said, dict):
         items = [f"{name}={scale}" for name, scale in said.items()]
     else:
-        items = [str(said)] if isinstance(said, str | int | float) else list(said)
+        items = [said] if isinstance(said, str) else list(said)
     found: dict[str, Scale] = {}
     for item in items:
         name, equals, scale = item.partition("=")
@@ -142,29 +142,28 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"--mapping: no such file: {path}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # The base loader makes text of every value: version 1.10 is not 1.1, and "no" is a word.
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected keys and values; keys: {', '.join(_YAML_KEYS)}")
-    for name, value in values.items():
+    for name in values:
         if name not in _YAML_KEYS:
             raise InputError(
                 f"{path}: unknown key '{name}'{nearest(str(name), _YAML_KEYS)}; keys: {', '.join(_YAML_KEYS)}"
             )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            values[name] = str(value)  # `version: 1.10` is text to us
     if not isinstance(values.get("meta", []), list):
         raise InputError(f"{path}: meta must be a list of columns")
     return values
 
 
 def _as_pairs(value: Any, what: str) -> dict[str, str]:
-    if value is None:
+    if not value:
         return {}
     if not isinstance(value, dict):
         raise InputError(f"{what} in the mapping file must be a list of NAME: VALUE; received {value!r}")
-    return {str(name): str(item) for name, item in value.items()}
+    return dict(value)
 
 
 def _plain(column: str) -> str:
