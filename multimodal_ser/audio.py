@@ -204,8 +204,11 @@ def _nothing(path: Path, first: int) -> str:
     """Why a cut that starts at sample `first` is empty."""
     if first == 0:
         return NO_SAMPLES
+    start, lasts = first / SAMPLE_RATE, duration(path)
+    if start < lasts:
+        return f"breaks off before {start:.2f} s of {lasts:.2f} s; probably an unfinished download or copy"
     return (
-        f"the cut starts at {first / SAMPLE_RATE:.2f} s but the sound lasts {duration(path):.2f} s; the "
+        f"the cut starts at {start:.2f} s but the sound lasts {lasts:.2f} s; the "
         "transcript or manifest belongs to another recording, or its times are not in seconds"
     )
 

@@ -1,5 +1,6 @@
 """Decoding: every format, every cut, every refusal, against closed forms and the wav original."""
 
+import contextlib
 import importlib.util
 import math
 import struct
@@ -236,7 +237,8 @@ def test_bad_input_is_refused_in_one_line_with_name_reason_and_cause(tmp_path: P
     for use in (audio.load, lambda path: list(audio.stream(path)), audio.probe):
         if use is audio.probe and kind in ("NaN", "Inf"):
             continue  # only decoding can see them
-        with recipe.nobody(), pytest.raises(audio.AudioError, match=SAID[kind]) as caught:
+        user = recipe.nobody() if kind == "unreadable" else contextlib.nullcontext()
+        with user, pytest.raises(audio.AudioError, match=SAID[kind]) as caught:
             use(path)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
@@ -257,6 +259,10 @@ def test_half_a_file_is_decoded_with_a_warning_that_says_where_it_breaks(tmp_pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audio.load(path, 1.0, 2.0)  # what lies before the break is whole
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(audio.AudioError, match=r"breaks off before|but the sound lasts"):
+            audio.load(path, 6.0, 6.5)
 
 
 @pytest.mark.parametrize("kind", ["flac", "m4a"])
@@ -393,8 +399,8 @@ def test_a_playlist_cannot_make_us_open_another_file(clips, tmp_path: Path) -> N
 
 
 def test_memory_stays_flat_over_hours(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="peak memory is read in the Unix way")
-    assert resource
+    if not Path("/proc/self/status").exists():
+        pytest.skip("a process's peak memory is read from /proc")
     path = tmp_path / "hours.wav"
     size = 3 * 3600 * 16_000 * 2
     head = recipe.wav_bytes(frames=0, claim=size)
@@ -402,9 +408,9 @@ def test_memory_stays_flat_over_hours(tmp_path: Path) -> None:
         file.write(head)
         file.truncate(len(head) + size)
     script = (
-        "import resource, sys\n"
+        "import re, sys\n"
         "from multimodal_ser import audio\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
         "before = peak()\n"
         "print(sum(len(block) for block in audio.stream(sys.argv[1])), peak() - before)\n"
     )
@@ -413,7 +419,7 @@ def test_memory_stays_flat_over_hours(tmp_path: Path) -> None:
     )
     samples, growth = map(int, out.stdout.split())
     assert samples == 3 * 3600 * 16_000
-    assert growth / (1 << 20 if sys.platform == "darwin" else 1 << 10) < 150  # MiB; all of it would be 659
+    assert growth / 1024 < 150  # MiB; all of it would be 659
 
 
 def test_files_are_closed_also_when_a_stream_is_abandoned(clips) -> None:

@@ -103,9 +103,8 @@ class FFmpegDecoder:
             else:
                 return None
             return end - self._origin * self._tick
-        if (
-            self.name == "ogg" and stream.duration
-        ):  # counted from the first granule, which need not be the origin
+        if self.name == "ogg" and stream.duration:
+            # Counted from the first granule, which need not be the origin.
             return (stream.duration + (stream.start_time or 0) - self._origin) * stream.time_base
         return None
 
@@ -145,15 +144,16 @@ class FFmpegDecoder:
                     f"{self._reached / self.rate:.2f} s; two recordings were joined: convert them to one rate"
                 )
             at = self._position(frame)
-            if position is None:
-                position = 0 if at is None else at
+            allowed = GAP_SECONDS
+            if position is None:  # a jump that landed too late must not move what follows
+                position, allowed = min(first, at or 0), 0
             gap = 0 if at is None else at + offset - position
-            if GAP_SECONDS < gap / self.rate < MAX_GAP_SECONDS:
+            if allowed < gap / self.rate < MAX_GAP_SECONDS:
                 while gap > 0 and position < last:
                     silence = np.zeros(min(gap, BLOCK_SECONDS * self.rate), np.float32)
                     yield from _cut(silence, position, first, last)
                     position, gap = position + len(silence), gap - len(silence)
-            elif abs(gap) / self.rate > GAP_SECONDS:
+            elif abs(gap) / self.rate > allowed:
                 offset -= gap
             samples = _mono(frame)
             if self.name == "mov" and position < (self.promised or 0) < position + len(samples):

@@ -72,8 +72,9 @@ class SoundFileDecoder:
         """Mono blocks of the frames from `first` up to, not including, `last`."""
         if first >= self.file.frames:
             return
-        if first:
-            self.file.seek(first)
+        if first and not self._jump(first):
+            yield from self._behind_damage(first, int(min(last, self.file.frames)))
+            return
         buffer = np.empty((BLOCK_SECONDS * self.rate, self.channels), np.float32)
         end = int(min(last, self.file.frames))
         while first < end:
@@ -88,6 +89,12 @@ class SoundFileDecoder:
             if found < len(wanted):
                 yield from self._behind_damage(first, end)
                 return
+
+    def _jump(self, first: int) -> bool:
+        try:
+            return self.file.seek(first) == first
+        except soundfile.LibsndfileError:
+            return False
 
     def _behind_damage(self, first: int, end: int) -> Iterator[np.ndarray]:
         """What FFmpeg can decode from frame `first` on, where libsndfile gave up."""

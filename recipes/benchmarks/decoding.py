@@ -12,9 +12,9 @@ import functools
 import math
 import multiprocessing
 import os
+import re
 import resource
 import struct
-import sys
 import tempfile
 import time
 import warnings
@@ -97,13 +97,20 @@ def formats_table(folder: Path, seconds: float) -> str:
     return "\n".join(rows)
 
 
+def peak_memory() -> float:
+    """The most memory this process has held, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux getrusage would also count the parent's peak
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+
+
 def _stream_whole(path: Path, results: multiprocessing.Queue) -> None:
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    before = peak_memory()
     start = time.process_time()
     samples = sum(len(block) for block in audio.stream(path))
     cost = time.process_time() - start
-    results.put((before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, samples, cost))
+    results.put((before, peak_memory(), samples, cost))
 
 
 def memory_table(folder: Path, hours: float) -> str:
@@ -251,7 +258,7 @@ def refusals_table(folder: Path) -> str:
     rows = ["| input | seconds used | message |", "|---|--:|---|"]
     for kind, make in BAD.items():
         path = make(folder)
-        with nobody():
+        with nobody() if kind == "unreadable" else contextlib.nullcontext():
             message, seconds = said_about(path)
         rows.append(f"| {kind} | {seconds:.2f} | {message.replace(str(folder), 'FOLDER')} |")
     return "\n".join(rows)
