@@ -153,6 +153,9 @@ def test_side_files_that_say_nothing_are_refused(tmp_path: Path) -> None:
         folder.read(root, side_file=tmp_path / "side.csv")
     with pytest.raises(InputError, match=r"--transcripts '\*\.trs': no file with lines"):
         folder.read(root, transcripts="*.trs")
+    for outside in ("/etc/*", "../*.txt"):
+        with pytest.raises(InputError, match="write a pattern below the folder"):
+            folder.read(root, transcripts=outside)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")

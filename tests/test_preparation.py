@@ -114,13 +114,13 @@ def test_unusable_audio_is_dropped_with_its_reason_and_fails(corpus, tmp_path: P
     }
     assert any("git lfs pull" in row[3] for row in rows(done, "dropped.csv"))
     assert done.report["failed"] == 5
-    with pytest.raises(SomeFailed, match=r"5 items failed \(audio missing: 2, .*; see .*dropped\.csv"):
+    with pytest.raises(SomeFailed, match=r"5 items failed \(audio missing: 2, .*; all is listed in .*out"):
         done.raise_failures()
 
 
 def test_a_corpus_without_any_audio_is_refused_unless_that_is_wanted(corpus) -> None:
     with pytest.raises(
-        InputError, match=r"none of the 2 audio files .*wav.0\.wav.*unpacked.*--keep-missing-audio"
+        InputError, match=r"2 of 2 audio files .* not there.*wav.0\.wav.*unpacked.*--keep-missing-audio"
     ):
         corpus(clip(0), clip(1), write=False)
     done = corpus(clip(0), clip(1), write=False, keep_missing_audio=True)
@@ -128,6 +128,17 @@ def test_a_corpus_without_any_audio_is_refused_unless_that_is_wanted(corpus) -> 
     assert kept(done) == ["u0", "u1"]
     assert [row[2] for row in rows(done, "flagged.csv")] == ["audio missing"] * 2
     assert done.report["total"]["hours"] is None, "unknown hours are not zero hours"
+
+
+def test_a_copy_of_nothing_but_stubs_is_refused_with_the_command_that_fetches_the_files(
+    corpus, tmp_path: Path
+) -> None:
+    for number in range(2):
+        path = tmp_path / "corpus" / "wav" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"none of the 2 audio files .* Git-LFS stub: 2, .*git lfs pull"):
+        corpus(clip(0), clip(1), write=False)
 
 
 def test_a_path_out_of_the_corpus_is_dropped_and_never_opened(corpus, tmp_path: Path) -> None:

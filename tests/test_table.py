@@ -144,9 +144,19 @@ def test_two_files_with_one_stem_and_stretches_of_one_file_get_ids_of_their_own(
 def test_paths_of_other_systems_and_absolute_paths_below_the_root_are_understood(tmp_path: Path) -> None:
     wav = tmp_path / "wav"
     path = write_csv(tmp_path, "file", "sub\\a", "./b", f"{wav}/c", "/elsewhere/d")
-    reading = table.read(path, audio_root="wav", audio_suffix=".wav")
+    reading = table.read(path, audio_root=str(wav), audio_suffix=".wav")
     assert [u.audio for u in reading.utterances] == ["sub/a.wav", "b.wav", "c.wav", "/elsewhere/d.wav"]
     assert Path(reading.header.audio_root) == wav
+
+
+def test_a_relative_audio_root_counts_from_where_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mapping.yaml").write_text("audio_root: wav")
+    path = write_csv(tmp_path, "file", "a")
+    assert Path(table.read(path, mapping=tmp_path / "mapping.yaml").header.audio_root) == tmp_path / "wav"
+    monkeypatch.chdir("/")
+    assert Path(table.read(path, audio_root="wav").header.audio_root) == Path("/wav")
 
 
 def test_numbers_may_have_a_decimal_comma(tmp_path: Path) -> None:
@@ -261,6 +271,7 @@ MISTAKES = {
     "an option that is no pair": (["file", "a"], {"emotion": ["rage"]}, "not NAME=VALUE: 'rage'"),
     "a header without rows": (["file,arousal"], {"scale": ["1-7"]}, "the table has no rows"),
     "an empty file": ([""], {}, "the file is empty"),
+    "a delimiter of two characters": (["file", "a"], {"delimiter": "::"}, "--delimiter '::': one character"),
     "shares that do not add up": (
         ["file", "a"], {"split_by_speaker": "0.8,0.1"}, r"not three shares that add up to 1: '0\.8,0\.1'"),
     "too few speakers": (

@@ -38,13 +38,7 @@ def check_audio(
     _drop_unsafe_paths(reading)
     names = {u.audio for u in reading.utterances if u.audio is not None}
     facts = audio_files.examine(root, names, verify=verify, jobs=jobs, results=results if verify else None)
-    missing = sum(item.problem == audio_files.MISSING for item in facts.values())
-    if names and missing == len(names) and not keep_missing:
-        raise InputError(
-            f"none of the {missing} audio files that the labels name is there, for example "
-            f"{root / min(names)}. Is the archive with the audio unpacked, and is this the corpus' top "
-            "folder? To prepare without audio, for text or for another machine, add --keep-missing-audio"
-        )
+    _check_any_usable(root, facts, keep_missing)
     kept = []
     for utterance in reading.utterances:
         item = facts[utterance.audio] if utterance.audio is not None else None
@@ -58,6 +52,26 @@ def check_audio(
             reading.drop(utterance.id, item.problem, item.detail, split=utterance.split)
     reading.utterances = kept
     return facts
+
+
+def _check_any_usable(root: Path, facts: dict[str, AudioFacts], keep_missing: bool) -> None:
+    """Raise if there is audio and none of it can be used: a manifest of nothing helps nobody."""
+    problems = Counter(item.problem for item in facts.values())
+    if not facts or problems[None] or (keep_missing and problems[audio_files.MISSING]):
+        return
+    problem, count = problems.most_common(1)[0]
+    example = next(item for item in facts.values() if item.problem == problem)
+    if problem == audio_files.MISSING:
+        raise InputError(
+            f"{count} of {len(facts)} audio files that the labels name are not there, for example "
+            f"{root / example.audio}, and no other can be used. Is the archive with the audio unpacked, and "
+            "is this the corpus' top folder? To prepare without audio, for text or for another machine, add "
+            "--keep-missing-audio"
+        )
+    raise InputError(
+        f"none of the {len(facts)} audio files below {root} can be used; {problem}: {count}, "
+        f"for example {example.detail}"
+    )
 
 
 def _drop_unsafe_paths(reading: Reading) -> None:

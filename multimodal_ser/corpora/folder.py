@@ -215,8 +215,13 @@ class _Words:
     """Transcripts that lie beside the audio, read folder by folder."""
 
     def __init__(self, folder: Path, reading: Reading, transcripts: str | None, suffix: str | None) -> None:
-        self.folder, self.reading, self.suffix = folder, reading, suffix
+        self.folder, self.reading = folder, reading
+        self.suffix = suffix and "." + suffix.lstrip(".")
         self.lines: dict[tuple[str, str], str] = {}  # folder and stem: words
+        if transcripts and (transcripts.startswith(("/", "~")) or ".." in transcripts or ":" in transcripts):
+            raise InputError(
+                f"--transcripts '{transcripts}': write a pattern below the folder, as '*.trans.txt'"
+            )
         for path in sorted(folder.rglob(transcripts)) if transcripts else ():
             parent = path.parent.relative_to(folder).as_posix()
             for line in self._read(path).splitlines():

@@ -59,7 +59,7 @@ class Preparation:
     def raise_failures(self) -> None:
         """Raise `SomeFailed` if anything failed."""
         if self.failures:
-            raise SomeFailed("; ".join(self.failures) + f"; see {self.manifest.parent / DROPPED}")
+            raise SomeFailed("; ".join(self.failures) + f"; all is listed in {self.manifest.parent}")
 
 
 def reader_named(name: str) -> ModuleType:

@@ -17,14 +17,15 @@ Rules:
 - ids, speakers and words stay text as they are written: 0012 keeps its zeros, "None" is a sentence.
 - Without an id column the id is the audio path without suffix, so that a/1.wav and b/1.wav differ, followed
   by the start time if several rows share a file.
-- Audio paths are relative to `audio_root` (default: the table's folder) or absolute below it; backslashes
-  become slashes.
+- Audio paths are relative to `audio_root` (default: the table's folder, from which a relative one in the
+  YAML file counts too) or absolute below it; backslashes become slashes.
 - A rating outside the declared range is clamped and counted. If more than one in a hundred is outside, the
   range is wrong and nothing is written.
 - An empty cell means "not known". Numbers may have a decimal comma.
 """
 
 import argparse
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -95,8 +96,8 @@ def read(
     path = _table_in(Path(folder))
     said = mapping_of(
         mapping, columns=column, scale=scale, emotions=emotion, meta=list(keep_column or ()),
-        audio_root=audio_root, audio_suffix=audio_suffix, corpus=corpus_name, licence=licence,
-        label_source=label_source,
+        audio_root=audio_root and os.path.abspath(audio_root), audio_suffix=audio_suffix,
+        corpus=corpus_name, licence=licence, label_source=label_source,
     )  # fmt: skip
     if split_by_speaker is not None:
         parse_shares(split_by_speaker)  # before the work, not after it

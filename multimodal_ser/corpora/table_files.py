@@ -36,6 +36,9 @@ class TableFile:
 def read_table_file(path: Path, delimiter: str | None = None) -> TableFile:
     """Read a table in the format that its suffix says; the delimiter is found in the header if not given."""
     suffix = path.suffix.lower()
+    delimiter = "\t" if delimiter in ("\\t", "tab") else delimiter
+    if delimiter is not None and len(delimiter) != 1:
+        raise InputError(f"--delimiter '{delimiter}': one character, or tab")
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: not a table that can be read; suffixes known: {', '.join(SUFFIXES)}")
     if suffix == _PARQUET:
