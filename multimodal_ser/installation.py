@@ -117,7 +117,7 @@ def torchaudio_reason() -> str:
         return f"{pair}: the pair that works is {TORCHAUDIO} with {TORCH}"
     if torch.endswith("+cpu"):
         return f"{pair}: it is built for CUDA and this torch is not (the CUDA build also runs without a GPU)"
-    return f"{pair}: they come from different builds"
+    return f"{pair}: these two builds do not fit each other"
 
 
 def import_culprit(error: BaseException) -> str:

@@ -43,7 +43,7 @@ JOBS = {
 JOB_DECODER = "wav"  # every job reads at least this
 # What an extra is for, in the words of somebody who does not know the library.
 EXTRAS = {
-    "fast-asr": "transcribe about twice as fast on a CPU",
+    "fast-asr": "transcribe faster on a CPU",
     "cluster": "score many episodes on several machines",
     "onnx": "export a model and score with it",
     "openvino": "score an exported model faster on a CPU",
