@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,12 +62,10 @@ def test_folders_are_made_and_text_keeps_its_line_ends(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_results_can_be_read_by_everybody_whom_the_umask_allows(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        cache.write_text(tmp_path / "text.txt", "x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "text.txt").stat().st_mode) == 0o640
+    program = "import sys; from multimodal_ser import cache; cache.write_text(sys.argv[1], 'x')"
+    target = tmp_path / "text.txt"
+    subprocess.run([sys.executable, "-c", program, str(target)], umask=0o027, check=True)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
 def test_a_very_long_name_can_be_written(tmp_path: Path) -> None:
