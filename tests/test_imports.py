@@ -11,11 +11,11 @@ LAYERS = [
     {"errors"},
     {"decoders"},
     {"labels", "audio", "cache", "report", "installation"},
-    {"manifests", "losses", "metrics"},
+    {"manifests", "losses", "metrics", "settings", "checkpoints"},
     {"corpora", "transcripts", "data", "models"},
     {"objectives"},
     {"training", "inference"},
-    {"config", "pseudo_labels", "analysis", "podcast", "export", "doctor"},
+    {"config", "evaluation", "pseudo_labels", "analysis", "podcast", "export", "doctor"},
     {"demo"},
     {"cli"},
 ]

@@ -24,6 +24,8 @@ VERBS = {
     "demo": "the whole story on a synthetic corpus, offline, on a CPU, in minutes",
     "prepare": "turn a corpus folder into a checked manifest",
     "manifest": "show a manifest; filter, merge or draw it",
+    "train": "train any objective that an experiment file describes",
+    "evaluate": "measure a model on labelled sets, with intervals over speakers",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 

@@ -1,0 +1,146 @@
+"""A model folder at work: predictions for the utterances of a manifest, with intervals.
+
+Values are in unit scale and not clipped. `<dimension>` is the fullest reading of the model,
+`audio_<dimension>` and `text_<dimension>` the single ones, `<dimension>_low` and `_high` the conformal
+interval around the fullest.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from multimodal_ser.cache import hash_file, write_json
+from multimodal_ser.data import Collate, DurationBatches, Examples, decode, iterate, loader
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.manifests import Manifest
+from multimodal_ser.metrics import conformal_radius
+from multimodal_ser.models.ser import SerModel
+
+CALIBRATION = "calibration.json"
+COVERAGE = 0.9  # of the intervals
+BATCH_SECONDS = 60.0  # of audio at once
+
+
+class Predictor:
+    """A loaded model."""
+
+    def __init__(self, model: SerModel, calibration: dict | None = None, name: str = "") -> None:
+        self.model = model.eval()
+        self.calibration = calibration
+        self.name = name  # hash of the weights: which model made a result
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, device: str = "auto") -> "Predictor":
+        """Load a model folder, or the `model` of a run folder."""
+        folder = model_folder(folder)
+        path = folder / CALIBRATION
+        calibration = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        model = SerModel.from_pretrained(folder).to(chosen_device(device))
+        return cls(model, calibration, hash_file(folder / "model.safetensors"))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def examples(self, manifest: Manifest, cache: Path | None = None) -> Examples:
+        """The utterances of a manifest as this model takes them."""
+        store = decode(manifest, cache) if self.model.audio is not None else None
+        return Examples(manifest, store, self.model.config.classes)
+
+    @torch.inference_mode()
+    def predict(self, examples: Examples, batch_seconds: float = BATCH_SECONDS) -> pd.DataFrame:
+        """One row per utterance, in the order of `examples`."""
+        tokenize = self.model.text.tokenize if self.model.text is not None else None
+        collate = Collate(self.model.config.classes, tokenize)
+        order = DurationBatches(examples.seconds, batch_seconds, shuffle=False).epoch(0)
+        readings = self.model.readings
+        values = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in readings}
+        shares = np.full((len(examples), len(self.model.config.classes)), np.nan)
+        for batch in iterate(loader(examples, collate, order), self.device):
+            rows = batch.indices.cpu().numpy()
+            encoded = self.model.encode(batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask)
+            for reading in readings:
+                said = self.model.read(encoded, reading)
+                values[reading][rows] = said.dimensions.float().cpu().numpy()
+                if said.logits is not None and reading == readings[0]:
+                    shares[rows] = said.logits.float().softmax(1).cpu().numpy()
+        return self._table(examples, values, shares)
+
+    def _table(self, examples: Examples, values: dict[str, NDArray], shares: NDArray) -> pd.DataFrame:
+        columns: dict[str, Sequence] = {"id": [u.id for u in examples.utterances]}
+        first, *others = self.model.readings
+        for column, dimension in enumerate(DIMENSIONS):
+            columns[dimension] = values[first][:, column]
+            radius = self._radius(first, dimension)
+            columns[f"{dimension}_low"] = values[first][:, column] - radius
+            columns[f"{dimension}_high"] = values[first][:, column] + radius
+        for reading in others:
+            for column, dimension in enumerate(DIMENSIONS):
+                columns[f"{reading}_{dimension}"] = values[reading][:, column]
+        for column, name in enumerate(self.model.config.classes):
+            columns[f"share_{name}"] = shares[:, column]
+        return pd.DataFrame(columns)
+
+    def _radius(self, reading: str, dimension: str) -> float:
+        if self.calibration is None:
+            return float("nan")
+        radius = self.calibration["radius"][reading][dimension]
+        return float("nan") if radius is None else radius
+
+
+def calibrate(predictor: Predictor, development: Examples, folder: Path, coverage: float = COVERAGE) -> dict:
+    """Half widths of conformal intervals from development data, kept in the model folder.
+
+    They promise the stated coverage for data like the development data; what they deliver on another set
+    has to be measured there.
+    """
+    table = predictor.predict(development)
+    first = predictor.model.readings[0]
+    radius: dict[str, dict[str, float | None]] = {reading: {} for reading in predictor.model.readings}
+    for dimension in DIMENSIONS:
+        labels = np.array(
+            [np.nan if (v := getattr(u, dimension)) is None else v for u in development.utterances],
+            dtype=float,
+        )
+        labelled = ~np.isnan(labels)
+        for reading in predictor.model.readings:
+            name = dimension if reading == first else f"{reading}_{dimension}"
+            width = conformal_radius(labels[labelled] - table[name].to_numpy()[labelled], coverage)
+            radius[reading][dimension] = width if np.isfinite(width) else None
+    predictor.calibration = {"coverage": coverage, "utterances": len(development), "radius": radius}
+    write_json(folder / CALIBRATION, predictor.calibration)
+    return predictor.calibration
+
+
+def model_folder(folder: str | os.PathLike) -> Path:
+    """`folder`, or the `model` in it if it is a run folder."""
+    folder = Path(folder)
+    if (folder / "model" / "config.json").is_file():
+        return folder / "model"
+    if not folder.is_dir():
+        raise InputError(f"no such model folder: {folder}")
+    return folder
+
+
+def chosen_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, mps"
+        ) from None
+    return device

@@ -1,0 +1,171 @@
+"""A small encoder on log-mel bands, for small machines and as a student of larger encoders.
+
+Waveform (B, S) at 16 kHz, 10 ms log-mel frames, two strided convolutions to 40 ms frames, a convolutional
+position code, pre-norm transformer blocks. The convolutional front end of HuBERT is 70 % of
+DistilHuBERT's cost; a spectrogram is nearly free.
+
+Nothing here looks beyond the end of a clip: frames that are not wholly inside it do not exist, padded
+frames are zeroed before every convolution and masked in attention. So a clip in a padded batch equals the
+clip alone.
+
+With `normalise_level` a clip is scaled to unit power before its spectrogram is taken, so that recording
+gain does not look like loudness.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.models.encoding import AudioEncoder, Encoding, mask_from_lengths
+from multimodal_ser.models.transformer import Block
+
+SAMPLE_RATE = 16_000  # samples per second
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+FFT = 512  # points
+STRIDE = 4  # spectrogram frames per encoder frame: two convolutions of stride 2
+LOWEST, HIGHEST = 50.0, 7_600.0  # hertz, edges of the mel bands
+POSITION_KERNEL = 31  # encoder frames that the position code sees: 1.24 s
+_FLOOR = 1e-4  # power added before the logarithm, relative to a clip of unit power
+_SILENCE = 1e-8  # power below which a clip is not scaled up
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """The size of a log-mel encoder."""
+
+    bands: int = 64
+    width: int = 128
+    blocks: int = 4
+    heads: int = 4
+    feedforward: int = 384
+    dropout: float = 0.1
+    normalise_level: bool = True
+
+
+def mel_filters(bands: int) -> Tensor:
+    """Triangular filters (bands, FFT / 2 + 1), each of unit area in bins, evenly spaced on the mel scale."""
+
+    def mel(hertz: float) -> float:
+        return 2595 * math.log10(1 + hertz / 700)
+
+    edges_mel = torch.linspace(mel(LOWEST), mel(HIGHEST), bands + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (edges_mel / 2595) - 1)
+    bins = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    filters = torch.minimum(rising, falling).clamp(min=0)
+    # Narrow low bands can fall between two bins; they then take the nearest bin instead of nothing.
+    empty = filters.sum(1) == 0
+    nearest = (bins[None] - edges[1:-1, None]).abs().argmin(1)
+    filters[empty, nearest[empty]] = 1.0
+    return (filters / filters.sum(1, keepdim=True)).float()
+
+
+class LogMel(nn.Module):
+    """Log-mel bands of the frames that lie wholly inside each clip."""
+
+    def __init__(self, bands: int, normalise_level: bool) -> None:
+        super().__init__()
+        self.normalise_level = normalise_level
+        self.register_buffer("filters", mel_filters(bands), persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """10 ms frames (B,) of clips with `lengths` (B,) samples; a clip shorter than a window has one."""
+        return ((lengths - WINDOW).div(HOP, rounding_mode="floor") + 1).clamp(min=1)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """waveforms: (B, S), lengths: (B,), result: (B, F, bands); padded frames are zero."""
+        waveforms = waveforms * mask_from_lengths(lengths, waveforms.shape[1])
+        if self.normalise_level:
+            power = waveforms.square().sum(1) / lengths.clamp(min=1)
+            waveforms = waveforms / power.clamp(min=_SILENCE).sqrt()[:, None]
+        if waveforms.shape[1] < WINDOW:
+            waveforms = F.pad(waveforms, (0, WINDOW - waveforms.shape[1]))
+        spectrum = torch.fft.rfft(waveforms.unfold(1, WINDOW, HOP) * self.window, FFT)
+        power = spectrum.real.square() + spectrum.imag.square()
+        # Hann's mean power is 3/8: dividing by it and the window makes white noise of unit power 1 per bin.
+        bands = torch.log(power @ self.filters.T / (WINDOW * 3 / 8) + _FLOOR)
+        frames = self.frame_lengths(lengths)
+        return bands * mask_from_lengths(frames, bands.shape[1])[..., None]
+
+
+class MelEncoder(AudioEncoder):
+    """Log-mel bands, two strided convolutions, a position code and transformer blocks."""
+
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / HOP / STRIDE
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.num_layers = config.blocks
+        self.log_mel = LogMel(config.bands, config.normalise_level)
+        self.subsample = nn.ModuleList(
+            [
+                nn.Conv1d(config.bands, config.width, kernel_size=3, stride=2, padding=1),
+                nn.Conv1d(config.width, config.width, kernel_size=3, stride=2, padding=1),
+            ]
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.position = nn.Conv1d(
+            config.width, config.width, POSITION_KERNEL, padding=POSITION_KERNEL // 2, groups=config.width
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.feedforward, config.dropout)
+            for _ in range(config.blocks)
+        )
+
+    @classmethod
+    def from_config(cls, config: MelConfig | dict[str, Any]) -> "MelEncoder":
+        """An untrained encoder."""
+        try:
+            return cls(config if isinstance(config, MelConfig) else MelConfig(**config))
+        except TypeError as error:
+            known = ", ".join(asdict(MelConfig()))
+            raise InputError(f"log-mel encoder: {error}; its settings are {known}") from None
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        frames = self.log_mel.frame_lengths(lengths)
+        return _halved(_halved(frames))
+
+    def freeze_front_end(self) -> None:
+        for module in (self.subsample, self.norm, self.position):
+            module.requires_grad_(False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
+        bands = self.log_mel(waveforms, lengths)
+        return self.forward_from_bands(bands, self.log_mel.frame_lengths(lengths), last_layer)
+
+    def forward_from_bands(
+        self, bands: Tensor, frame_lengths: Tensor, last_layer: int | None = None
+    ) -> Encoding:
+        """The same from log-mel frames (B, F, bands), of which `frame_lengths` (B,) are valid."""
+        x = bands.transpose(1, 2)
+        frames = frame_lengths
+        for convolution in self.subsample:
+            frames = _halved(frames)
+            x = F.gelu(convolution(x))
+            x = x * mask_from_lengths(frames, x.shape[2])[:, None]
+        mask = mask_from_lengths(frames, x.shape[2])
+        x = self.norm(x.transpose(1, 2)) * mask[..., None]
+        x = x + F.gelu(self.position(x.transpose(1, 2))).transpose(1, 2)
+        x = self.dropout(x)
+        layers = [x]
+        for block in self.blocks[: self.blocks_to_run(last_layer)]:
+            x = block(x, mask)
+            layers.append(x)
+        return Encoding(tuple(layers), mask, self.frame_rate)
+
+
+def _halved(frames: Tensor) -> Tensor:
+    """Frames behind a convolution of kernel 3, stride 2, padding 1."""
+    return (frames + 1).div(2, rounding_mode="floor")

@@ -1,0 +1,248 @@
+"""The network: audio encoder and text encoder, fused, to arousal, valence and dominance, and optionally
+classes.
+
+Outputs are in unit scale and not clipped. One model yields three readings of an utterance: `fused`,
+`audio` (as if nobody had transcribed it) and `text` (as if nobody had heard it); training has to hide
+branches at random for the single readings to mean anything.
+
+A model folder holds `config.json`, `model.safetensors` and the tokenizer: everything that scoring needs.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from multimodal_ser.cache import atomic_path, write_json
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import DIMENSIONS, nearest
+from multimodal_ser.models.encoding import AudioEncoder, load_strictly
+from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
+from multimodal_ser.models.mel import MelEncoder
+from multimodal_ser.models.text import TextEncoder
+
+FORMAT = "multimodal_ser.model"
+SCHEMA_VERSION = 1
+READINGS = ("fused", "audio", "text")
+_MIDDLE = 0.5  # unit scale; an untrained head says "neutral"
+
+
+@dataclass(frozen=True)
+class SerConfig:
+    """The shape of the network above its encoders."""
+
+    fusion: str = "cross_attention"
+    width: int = 192
+    heads: int = 4
+    blocks: int = 1
+    dropout: float = 0.1
+    classes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if self.fusion not in FUSIONS:
+            hint = nearest(self.fusion, list(FUSIONS))
+            raise InputError(f"unknown fusion '{self.fusion}'{hint}; known: {', '.join(FUSIONS)}")
+        if self.width % self.heads:
+            raise InputError(f"fusion width {self.width} is no multiple of its {self.heads} heads")
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The modalities that this fusion joins."""
+        return FUSIONS[self.fusion][1]
+
+
+class Encoded(NamedTuple):
+    """Both branches of a batch, projected to the fusion's width; None where the model has no such branch."""
+
+    audio: Branch | None
+    text: Branch | None
+
+
+class SerOutput(NamedTuple):
+    """What the network says about a batch."""
+
+    dimensions: Tensor  # (B, 3) in the order of DIMENSIONS, unit scale, unclipped
+    logits: Tensor | None  # (B, C), if the model has classes
+
+
+class SerModel(nn.Module):
+    """Audio-textual emotion recognition."""
+
+    def __init__(
+        self, config: SerConfig, audio: AudioEncoder | None = None, text: TextEncoder | None = None
+    ) -> None:
+        super().__init__()
+        given = tuple(name for name, encoder in (("audio", audio), ("text", text)) if encoder is not None)
+        if given != config.branches:
+            raise InputError(
+                f"fusion '{config.fusion}' joins {' and '.join(config.branches)}, "
+                f"but encoders were given for {' and '.join(given) or 'nothing'}"
+            )
+        self.config = config
+        self.audio = audio
+        self.text = text
+        fusion, _ = FUSIONS[config.fusion]
+        if audio is not None:
+            self.layer_mix = LayerMix(audio.num_layers + 1)
+            self.audio_projection = _projection(audio.width, config)
+        if text is not None:
+            self.text_projection = _projection(text.width, config)
+        self.fusion = fusion(config.width, config.heads, config.blocks, config.dropout)
+        self.head = _head(self.fusion.out_width, len(DIMENSIONS), config)
+        nn.init.constant_(self.head[-1].bias, _MIDDLE)
+        classes = len(config.classes)
+        self.class_head = _head(self.fusion.out_width, classes, config) if classes else None
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """The readings that this model can give."""
+        return READINGS if len(self.config.branches) == 2 else self.config.branches
+
+    def encode(
+        self,
+        waveforms: Tensor | None,
+        lengths: Tensor | None,
+        token_ids: Tensor | None,
+        token_mask: Tensor | None,
+    ) -> Encoded:
+        """Waveforms (B, S), lengths (B,) in samples, ids and mask (B, L) of `TextEncoder.tokenize`."""
+        audio = text = None
+        if self.audio is not None:
+            encoding = self.audio(waveforms, lengths)
+            states = self.audio_projection(self.layer_mix(encoding.layers))
+            audio = Branch(states, encoding.mask, lengths > 0)
+        if self.text is not None:
+            encoded = self.text(token_ids, token_mask)
+            text = Branch(self.text_projection(encoded.layers[-1]), encoded.mask, token_mask.any(1))
+        return Encoded(audio, text)
+
+    def read(
+        self, encoded: Encoded, reading: str = "fused", hidden: dict[str, Tensor] | None = None
+    ) -> SerOutput:
+        """One reading; `hidden` (B,) per branch hides it for those utterances."""
+        if reading not in self.readings:
+            raise InputError(f"this model gives the readings {', '.join(self.readings)}, not '{reading}'")
+        branches = []
+        for name in self.config.branches:
+            branch = getattr(encoded, name)
+            present = branch.present if reading in ("fused", name) else torch.zeros_like(branch.present)
+            if hidden is not None and name in hidden:
+                present = present & ~hidden[name]
+            branches.append(branch._replace(present=present))
+        joint = self.fusion(*branches)
+        return SerOutput(self.head(joint), self.class_head(joint) if self.class_head is not None else None)
+
+    def forward(
+        self,
+        waveforms: Tensor | None,
+        lengths: Tensor | None,
+        token_ids: Tensor | None,
+        token_mask: Tensor | None,
+    ) -> SerOutput:
+        """The fullest reading there is."""
+        return self.read(self.encode(waveforms, lengths, token_ids, token_mask), self.readings[0])
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write the model folder; `from_pretrained` reads it back."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / "model.safetensors") as path:
+            state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+            save_file(state, path, metadata={"format": "pt"})
+        if self.text is not None:
+            self.text.tokenizer.save_pretrained(folder)
+        settings = {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "dimensions": list(DIMENSIONS),
+            "scale": "0-1",
+            **asdict(self.config),
+            "audio": None if self.audio is None else _described(self.audio),
+            "text": None if self.text is None else {"config": self.text.config},
+        }
+        write_json(folder / "config.json", settings)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike) -> "SerModel":
+        """Read a model folder."""
+        folder = Path(folder)
+        settings = _settings(folder)
+        names = SerConfig.__dataclass_fields__
+        config = SerConfig(**{name: settings[name] for name in names if name in settings})
+        audio = text = None
+        if settings["audio"] is not None:
+            audio = audio_encoder(settings["audio"]["kind"]).from_config(settings["audio"]["config"])
+        if settings["text"] is not None:
+            text = TextEncoder.from_config(settings["text"]["config"], folder)
+        model = cls(config, audio, text)
+        load_strictly(model, load_file(folder / "model.safetensors"), f"the weights in {folder}")
+        return model.eval()
+
+
+def audio_encoder(kind: str) -> type[AudioEncoder]:
+    """The encoder class of a kind; the large ones are imported only when they are wanted."""
+    if kind not in AUDIO_ENCODERS:
+        raise InputError(
+            f"unknown audio encoder '{kind}'{nearest(kind, list(AUDIO_ENCODERS))}; "
+            f"known: {', '.join(AUDIO_ENCODERS)}"
+        )
+    return AUDIO_ENCODERS[kind]()
+
+
+def _hubert() -> type[AudioEncoder]:
+    from multimodal_ser.models.hubert import HubertEncoder
+
+    return HubertEncoder
+
+
+def _whisper() -> type[AudioEncoder]:
+    from multimodal_ser.models.whisper import WhisperEncoder
+
+    return WhisperEncoder
+
+
+AUDIO_ENCODERS = {"mel": lambda: MelEncoder, "hubert": _hubert, "whisper": _whisper}
+
+
+def _described(encoder: AudioEncoder) -> dict[str, Any]:
+    kind = next(kind for kind in AUDIO_ENCODERS if isinstance(encoder, audio_encoder(kind)))
+    return {"kind": kind, "config": asdict(encoder.config)}
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"no model in {folder}: it holds no config.json; `train` writes RUN/model")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if settings.get("format") != FORMAT:
+        raise InputError(f"{path}: format {settings.get('format')!r}; a model of this package has {FORMAT!r}")
+    if settings.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: schema_version {settings.get('schema_version')!r}; "
+            f"this version of multimodal_ser reads {SCHEMA_VERSION}"
+        )
+    if settings.get("dimensions") != list(DIMENSIONS):
+        raise InputError(f"{path}: dimensions {settings.get('dimensions')}; expected {list(DIMENSIONS)}")
+    return settings
+
+
+def _projection(width: int, config: SerConfig) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(width, config.width), nn.LayerNorm(config.width), nn.Dropout(config.dropout)
+    )
+
+
+def _head(width: int, outputs: int, config: SerConfig) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, config.width),
+        nn.GELU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.width, outputs),
+    )

@@ -1,0 +1,51 @@
+"""What every way of training is.
+
+The loop wants three things of an objective: `forward(batch)`, named losses with `loss` among them;
+`model`, what is saved in the end; and `validate(batches)`, a dict with `score` among it, the higher the
+better. It never asks which method it trains.
+
+A loss such as 1 - CCC is a statement about a whole batch. An objective with such a loss sets
+`whole_batch` and splits `forward` in two: `outputs(batch)`, tensors with one row per utterance, and
+`losses(outputs)`. The loop then brings the rows of all processes and accumulation steps together in
+between.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from multimodal_ser.data import Batch
+
+Gather = Callable[[Tensor], Tensor]  # the rows of all processes, from this process's rows
+
+
+class Objective(nn.Module):
+    """A model and what it is trained for."""
+
+    model: nn.Module
+    whole_batch = False
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Everything that `losses` needs, one row per utterance."""
+        raise NotImplementedError
+
+    def losses(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses of a whole batch, `loss` among them."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.losses(self.outputs(batch))
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[Batch], gather: Gather) -> dict[str, float]:
+        """The mean losses over all utterances; the score is the negative loss."""
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in batches:
+            for name, value in self(batch).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * batch.size
+            count += batch.size
+        totals = gather(torch.tensor([[count, *sums.values()]], dtype=torch.float64)).sum(0)
+        means = {name: float(total / totals[0]) for name, total in zip(sums, totals[1:], strict=True)}
+        return {**means, "score": -means["loss"]}
