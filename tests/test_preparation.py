@@ -473,7 +473,7 @@ def test_exit_codes_tell_success_wrong_input_and_failed_items_apart(
     assert run_prepare(capsys, "table", str(table), "-o", output)[0] == 2
     (tmp_path / "wav" / "1.wav").unlink()
     code, out, error = run_prepare(
-        capsys, "table", str(table), "--output", output, "--scale", "1-7", "--jobs", "2"
+        capsys, "table", str(table), "--output-dir", output, "--scale", "1-7", "--jobs", "2"
     )
     assert code == 3
     assert "audio missing: 1" in error
@@ -481,3 +481,14 @@ def test_exit_codes_tell_success_wrong_input_and_failed_items_apart(
     assert run_prepare(capsys, "table", str(table), "-o", output, "--scale", "1-7", "--allow-partial")[0] == 0
     assert run_prepare(capsys, "table", str(table), "-o", output, "--jobs", "0")[0] == 2
     assert not math.isnan(json.loads((tmp_path / "out" / "prepare.json").read_text())["total"]["hours"])
+
+
+def test_doubts_about_what_is_left_out_are_forgotten(corpus, tmp_path: Path) -> None:
+    reading = Reading(Header("toy", "1"))
+    reading.flag("u1", "tied votes")
+    reading.flag("u2", "tied votes")
+    (folder := tmp_path / "corpus" / "wav").mkdir(parents=True)
+    (folder / "2.wav").write_bytes(b"")
+    prepared = corpus(clip(1), clip(2), reading=reading)
+    assert kept(prepared) == ["u1"]
+    assert [row[0] for row in rows(prepared, "flagged.csv")] == ["u1"]

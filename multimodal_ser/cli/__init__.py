@@ -30,6 +30,15 @@ VERBS = {
 }
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of an option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     arguments = [_with_dashes(argument) for argument in (sys.argv[1:] if argv is None else argv)]
@@ -62,7 +71,7 @@ def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"multimodal-ser {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     if hasattr(module, "parse"):  # a verb whose options depend on its first argument

@@ -53,7 +53,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the corpus, as it was unpacked")
     parser.add_argument(
         "-o",
-        "--output",
+        "--output-dir",
+        dest="output",
         type=Path,
         required=True,
         metavar="DIR",

@@ -116,6 +116,12 @@ def flag_same_audio(reading: Reading, root: Path, facts: dict[str, AudioFacts]) 
     return compared
 
 
+def forget_flags_of_dropped(reading: Reading) -> None:
+    """Doubts about an utterance that is left out anyway would only hide the others."""
+    gone = {remark.id for remark in reading.dropped} - {utterance.id for utterance in reading.utterances}
+    reading.flagged = [remark for remark in reading.flagged if remark.id not in gone]
+
+
 def flag_missing_text(reading: Reading) -> None:
     """In a corpus with transcripts, flag the utterances that have none or an empty one."""
     if all(u.text is None for u in reading.utterances):

@@ -96,6 +96,7 @@ def prepare(
     facts = checks.check_audio(reading, root, jobs, verify_audio, keep_missing_audio, output / VERIFIED)
     compared = checks.flag_same_audio(reading, root, facts)
     checks.flag_missing_text(reading)
+    checks.forget_flags_of_dropped(reading)
     counts = checks.counts(reading)
     failures = _failures(reading, counts, allow_partial)
     if proxy_dimensions:
@@ -127,9 +128,9 @@ def _made_folder(output: str | os.PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {path}: cannot make this folder ({error.strerror})") from None
+        raise InputError(f"--output-dir {path}: cannot make this folder ({error.strerror})") from None
     if not os.access(path, os.W_OK):
-        raise InputError(f"--output {path}: no permission to write there")
+        raise InputError(f"--output-dir {path}: no permission to write there")
     return path
 
 

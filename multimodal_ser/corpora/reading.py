@@ -172,6 +172,8 @@ def folds_of(speakers: Iterable[str], count: int, seed: int = 0) -> dict[str, in
 def split_by_fold(utterances: Sequence[Utterance], fold: int) -> list[Utterance]:
     """Test on `fold`, develop on the next, train on the rest; utterances without a fold stay as they are."""
     count = max((u.fold for u in utterances if u.fold is not None), default=0)
+    if count == 0:
+        raise InputError(f"fold {fold} was asked for, but no utterance of this manifest has a fold")
     if not 1 <= fold <= count:
         raise InputError(f"--fold {fold}: this corpus has folds 1 to {count}")
     names = {fold: "test", fold % count + 1: "development"}
