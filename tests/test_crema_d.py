@@ -1,5 +1,6 @@
 """CREMA-D's reader on a miniature of the repository with every known trap, and on the real tables."""
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -447,3 +448,10 @@ def test_real_voice_votes_have_the_published_ties() -> None:
 def test_genders_in_the_source_are_those_of_the_real_table() -> None:
     lines = (REAL / "VideoDemographics.csv").read_text().splitlines()[1:]
     assert {int(line[:4]) for line in lines if '"Female"' in line} == crema_d.WOMEN
+
+
+def test_the_published_list_of_actors_is_the_split_that_the_reader_makes() -> None:
+    path = Path(__file__).parents[1] / "data_manifests" / "crema_d_actors.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        published = {row["speaker"]: (row["split"], int(row["fold"])) for row in csv.DictReader(file)}
+    assert published == crema_d.actor_splits(0)
