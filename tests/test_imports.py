@@ -11,7 +11,7 @@ LAYERS = [
     {"errors"},
     {"decoders"},
     {"labels", "audio", "cache", "report", "installation"},
-    {"manifests", "losses", "metrics", "settings", "checkpoints"},
+    {"csv_files", "manifests", "losses", "metrics", "settings", "checkpoints"},
     {"corpora", "transcripts", "data", "models"},
     {"objectives"},
     {"training", "inference"},

@@ -1,39 +1,24 @@
 """How a preparation is shown: one screen of text, and the tables of dropped and flagged items."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.cache import write_text
 from multimodal_ser.corpora.reading import Remark
 from multimodal_ser.corpora.summaries import TOTAL
+from multimodal_ser.csv_files import write_table
 from multimodal_ser.labels import DIMENSIONS
 
 NOTES_SHOWN = 8
 SPEAKERS_SHOWN = 5
 EMOTIONS_SHOWN = 12
-# A spreadsheet takes a cell that begins so for a formula and may run it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_remarks(path: str | os.PathLike, remarks: Sequence[Remark]) -> None:
-    """Write remarks as CSV; a cell that a spreadsheet would run as a formula gets an apostrophe before it."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("id", "split", "reason", "detail"))
-    for remark in remarks:
-        writer.writerow(
-            [safe_cell(cell) for cell in (remark.id, remark.split or "", remark.reason, remark.detail)]
-        )
-    write_text(path, buffer.getvalue())
-
-
-def safe_cell(text: str) -> str:
-    """`text`, with an apostrophe before it if a spreadsheet would take it for a formula."""
-    return "'" + text if text.startswith(_FORMULA) else text
+    """Write remarks as CSV."""
+    rows = ((remark.id, remark.split or "", remark.reason, remark.detail) for remark in remarks)
+    write_table(path, ("id", "split", "reason", "detail"), rows)
 
 
 def screen(report: dict[str, Any], output: Path) -> str:
