@@ -1,0 +1,139 @@
+# What every run.sh shares: its options, its stages, and which of them are done. Sourced, not run.
+#
+# A recipe sets NAME, STAGES, CONFIGS and VARIANTS, defines a function stage_<name> per stage, and calls `run_stages "$@"`.
+# A stage that has ended well is not run again, unless --stage names it; a training that was stopped goes on.
+
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
+CORPUS=
+WORK=
+FIRST_STAGE=
+LAST_STAGE=
+GPUS=1
+JOBS=
+SET=()
+
+usage() {
+    cat <<TEXT
+usage: $0 --corpus PATH [options]
+
+  --corpus PATH      the corpus, as it was unpacked
+  --work DIR         where everything goes (default: runs/$NAME)
+  --stage NAME       begin here, even if it is done; stages: ${STAGES[*]}
+  --stop-stage NAME  end here
+  --configs "A B"    experiments to run (default: ${CONFIGS[*]})
+  --variants "0 1"   ${VARIANT_MEANING:-seeds} (default: ${VARIANTS[*]})
+  --gpus N           processes to train with (default: 1)
+  --jobs N           processes for preparing and transcribing
+  --set KEY=VALUE    change one value of every experiment; may be repeated
+TEXT
+}
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+run_stages() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --help | -h) usage && exit 0 ;;
+            --corpus | --work | --stage | --stop-stage | --configs | --variants | --gpus | --jobs | --set)
+                [ $# -ge 2 ] || fail "$1 wants a value"
+                ;;
+            *) fail "unknown option $1; see $0 --help" ;;
+        esac
+        case "$1" in
+            --corpus) CORPUS=$2 ;;
+            --work) WORK=$2 ;;
+            --stage) FIRST_STAGE=$2 ;;
+            --stop-stage) LAST_STAGE=$2 ;;
+            --configs) read -ra CONFIGS <<<"$2" ;;
+            --variants) read -ra VARIANTS <<<"$2" ;;
+            --gpus) GPUS=$2 ;;
+            --jobs) JOBS=$2 ;;
+            --set) SET+=(--set "$2") ;;
+        esac
+        shift 2
+    done
+    WORK=${WORK:-runs/$NAME}
+    for stage in $FIRST_STAGE $LAST_STAGE; do
+        [[ " ${STAGES[*]} " == *" $stage "* ]] || fail "no stage '$stage'; stages: ${STAGES[*]}"
+    done
+    for config in "${CONFIGS[@]}"; do
+        [ -f "$HERE/$config.yaml" ] || fail "no experiment '$config': $HERE/$config.yaml is not there"
+    done
+    mkdir -p "$WORK/done"
+    MANIFEST=$WORK/manifest/manifest.jsonl
+    local started=${FIRST_STAGE:+no}
+    for stage in "${STAGES[@]}"; do
+        [ "$stage" = "$FIRST_STAGE" ] && started=yes && rm -f "$WORK/done/$stage"
+        [ "$started" = no ] && continue
+        if [ -e "$WORK/done/$stage" ]; then
+            echo "== $NAME: $stage is done already (--stage $stage does it again)" >&2
+        else
+            echo "== $NAME: $stage" >&2
+            "stage_$stage"
+            touch "$WORK/done/$stage"
+        fi
+        [ "$stage" = "$LAST_STAGE" ] && break
+    done
+    return 0
+}
+
+# prepare_corpus READER [options]: the corpus folder to $WORK/manifest.
+prepare_corpus() {
+    [ -n "$CORPUS" ] || fail "--corpus PATH is needed to prepare"
+    multimodal-ser prepare "$1" "$CORPUS" -o "$WORK/manifest" ${JOBS:+--jobs "$JOBS"} "${@:2}"
+}
+
+# train_one CONFIG VARIANT [--set KEY=VALUE ...]: into $WORK/runs/CONFIG/VARIANT, over $GPUS processes.
+train_one() {
+    local launcher=(multimodal-ser)
+    if [ "$GPUS" -gt 1 ]; then
+        launcher=(accelerate launch --num_processes "$GPUS" -m multimodal_ser)
+    fi
+    "${launcher[@]}" train "$HERE/$1.yaml" -o "$WORK/runs/$1/$2" --set "data.manifest=$MANIFEST" "${@:3}" \
+        ${SET[@]+"${SET[@]}"}
+}
+
+# evaluate_one CONFIG VARIANT [options of evaluate]
+evaluate_one() {
+    multimodal-ser evaluate "$WORK/runs/$1/$2" "$MANIFEST" -o "$WORK/runs/$1/$2/evaluation" "${@:3}"
+}
+
+# Seeds as variants: the usual two stages.
+train_seeds() {
+    for config in "${CONFIGS[@]}"; do
+        for seed in "${VARIANTS[@]}"; do
+            train_one "$config" "seed$seed" --set "training.seed=$seed" "$@"
+        done
+    done
+}
+
+evaluate_seeds() {
+    for config in "${CONFIGS[@]}"; do
+        for seed in "${VARIANTS[@]}"; do evaluate_one "$config" "seed$seed" "$@"; done
+    done
+}
+
+# Folds as variants: test on one, develop on the next, train on the others.
+train_folds() {
+    for config in "${CONFIGS[@]}"; do
+        for fold in "${VARIANTS[@]}"; do
+            train_one "$config" "fold$fold" --set "data.fold=$fold" "$@"
+        done
+    done
+}
+
+evaluate_folds() {
+    for config in "${CONFIGS[@]}"; do
+        for fold in "${VARIANTS[@]}"; do evaluate_one "$config" "fold$fold" --fold "$fold" --split test "$@"; done
+    done
+}
+
+# compare_runs [options of compare]: one table over all experiments.
+compare_runs() {
+    multimodal-ser compare "$WORK/runs" -o "$WORK/table.json" "$@"
+}
