@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "multimodal_ser"
 LAYERS = [
     {"errors"},
     {"decoders"},
-    {"labels", "audio", "cache", "report", "installation"},
+    {"labels", "audio", "cache", "report", "installation", "text_files", "textgrids"},
     {"csv_files", "manifests", "losses", "metrics", "settings", "checkpoints"},
     {"corpora", "transcripts", "data", "models"},
     {"objectives"},

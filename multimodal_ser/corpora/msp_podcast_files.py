@@ -16,6 +16,7 @@ from multimodal_ser.corpora.msp_labels import label_files, lines_of
 from multimodal_ser.corpora.msp_votes import known, stem_of
 from multimodal_ser.corpora.reading import Reading, checked_folder, read_text, subfolder
 from multimodal_ser.errors import InputError
+from multimodal_ser.textgrids import SILENCES, read_tiers
 
 SPLITS = {
     "train": "train",
@@ -38,9 +39,6 @@ _CHALLENGES = (
     ("is2025", "interspeech-2025"),
 )
 _SPEAKER = re.compile(r"(?i)speaker_(\w+)")
-_PRAAT_TEXT = re.compile(r'"((?:[^"]|"")*)"')
-_PRAAT_TIERS = ("IntervalTier", "TextTier")
-_SILENCES = ("", "sp", "sil", "<sil>", "<eps>")
 
 
 @dataclass(frozen=True)
@@ -188,17 +186,13 @@ def read_words(tree: Tree, reading: Reading, from_alignment: bool) -> dict[str, 
 
 
 def words_of_textgrid(praat: str) -> str | None:
-    """The words of the first tier of a Praat TextGrid, long or short form; None if it is none.
-
-    Both forms are the same sequence of numbers and quoted strings: file type, class, then per tier its class,
-    its name and its marks. So the strings between the first tier's name and the next tier's class are words.
-    """
-    strings = [match.replace('""', '"').strip() for match in _PRAAT_TEXT.findall(praat)]
-    if strings[1:2] != ["TextGrid"]:
+    """The words of the first tier of a Praat TextGrid, long or short form; None if it is none or damaged."""
+    try:
+        tiers = read_tiers(praat)
+    except InputError:
         return None
-    tiers = [position for position, text in enumerate(strings) if text in _PRAAT_TIERS]
-    first, after = ([*tiers, len(strings), len(strings)])[:2]
-    return " ".join(word for word in strings[first + 2 : after] if word not in _SILENCES)
+    labels = (mark.text.strip() for tier in tiers[:1] for mark in tier.marks)
+    return " ".join(label for label in labels if label not in SILENCES)
 
 
 def _candidates(given: Path) -> Iterable[tuple[Path, Path]]:

@@ -21,10 +21,10 @@ from pathlib import Path
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import Scale
 from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.text_files import LFS_PREFIX, read_text
 
 SPLITS = ("train", "development", "test")
 CLAMPED = "label outside its scale, clamped"
-_LFS_PREFIX = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -110,19 +110,6 @@ def checked_folder(folder: str | os.PathLike) -> Path:
     return path
 
 
-def read_text(path: Path) -> tuple[str, str]:
-    """The text of a file and the encoding it was in: UTF-8 with or without BOM, UTF-16 or Windows-1252."""
-    data = path.read_bytes()
-    if data.startswith(_LFS_PREFIX):
-        raise InputError(f"{path}: a Git-LFS stub, not the file; run `git lfs pull` in the corpus folder")
-    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1"), "latin-1"
-
-
 def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a delimited file, which must have `columns`; every cell stays text.
 
@@ -147,7 +134,7 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list
 def is_lfs_stub(path: Path) -> bool:
     """Whether a media file is the 131-byte text that Git-LFS leaves in its place."""
     with path.open("rb") as file:
-        return file.read(len(_LFS_PREFIX)) == _LFS_PREFIX
+        return file.read(len(LFS_PREFIX)) == LFS_PREFIX
 
 
 def relative(path: Path, root: Path) -> str:
