@@ -21,12 +21,13 @@ from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import read
 from multimodal_ser.models.ser import READINGS
 
-SPEAKERS = 32
-UTTERANCES_PER_SPEAKER = 20
-EPOCHS = 12
+SPEAKERS = 48
+UTTERANCES_PER_SPEAKER = 25
+EPOCHS = 7
 # A small network that a laptop trains in a minute or two.
 MODEL: dict[str, Any] = {
     "width": 96,
+    "dropout": 0.2,
     "audio": {"encoder": "mel", "mel": {"width": 96, "blocks": 2, "feedforward": 192, "bands": 48}},
     "text": {"encoder": "small", "width": 96, "blocks": 1},
 }

@@ -32,9 +32,9 @@ _EVERY_JOB = ("torch", "transformers", "numpy", "pandas", "safetensors", "soundf
 JOBS = {
     "train": (
         (*_EVERY_JOB, "accelerate", "PyYAML", "tqdm"),
-        ("audio", "manifests", "losses", "metrics", "models.hubert"),
+        ("audio", "manifests", "losses", "metrics", "models.hubert", "models.ser", "training", "evaluation"),
     ),
-    "score": ((*_EVERY_JOB, "Jinja2"), ("audio", "manifests", "models.hubert")),
+    "score": ((*_EVERY_JOB, "Jinja2"), ("audio", "manifests", "models.hubert", "inference")),
     "layers": (
         (*_EVERY_JOB, "scikit-learn", "matplotlib"),
         ("audio", "manifests", "metrics", "models.hubert"),
