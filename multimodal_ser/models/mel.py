@@ -6,10 +6,11 @@ DistilHuBERT's cost; a spectrogram is nearly free.
 
 Nothing here looks beyond the end of a clip: frames that are not wholly inside it do not exist, padded
 frames are zeroed before every convolution and masked in attention. So a clip in a padded batch equals the
-clip alone.
+clip alone. A clip shorter than a window (400 samples, 25 ms) counts as padded with zeros to that length and
+has one frame; an empty clip has none.
 
-With `normalise_level` a clip is scaled to unit power before its spectrogram is taken, so that recording
-gain does not look like loudness.
+With `normalise_level` a clip loses its offset and is scaled to unit power before its spectrogram is taken,
+so that recording gain does not look like loudness.
 """
 
 import math
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.labels import nearest
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, mask_from_lengths
 from multimodal_ser.models.transformer import Block
 
@@ -46,6 +48,17 @@ class MelConfig:
     feedforward: int = 384
     dropout: float = 0.1
     normalise_level: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("bands", "width", "heads", "feedforward"):
+            if getattr(self, name) < 1:
+                raise InputError(f"log-mel encoder: {name} = {getattr(self, name)}; it must be 1 or more")
+        if self.blocks < 0:
+            raise InputError(f"log-mel encoder: blocks = {self.blocks}; it must be 0 or more")
+        if self.width % self.heads:
+            raise InputError(f"log-mel encoder: width {self.width} is no multiple of its {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"log-mel encoder: dropout = {self.dropout}; it must be from 0 to below 1")
 
 
 def mel_filters(bands: int) -> Tensor:
@@ -77,23 +90,32 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """10 ms frames (B,) of clips with `lengths` (B,) samples; a clip shorter than a window has one."""
-        return ((lengths - WINDOW).div(HOP, rounding_mode="floor") + 1).clamp(min=1)
+        """10 ms frames (B,) of clips with `lengths` (B,) samples."""
+        whole = (lengths - WINDOW).div(HOP, rounding_mode="floor") + 1
+        return whole.clamp(min=1).where(lengths > 0, 0)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """waveforms: (B, S), lengths: (B,), result: (B, F, bands); padded frames are zero."""
-        waveforms = waveforms * mask_from_lengths(lengths, waveforms.shape[1])
+        """waveforms: (B, S), lengths: (B,), result: (B, F, bands) single precision, padded frames zero."""
+        # Half precision overflows on a click in a quiet clip, and has no digits for what is quiet beside it.
+        with torch.autocast(waveforms.device.type, enabled=False):
+            waveforms = self._prepare(waveforms.float(), lengths)
+            spectrum = torch.fft.rfft(waveforms.unfold(1, WINDOW, HOP) * self.window.float(), FFT)
+            power = spectrum.real.square() + spectrum.imag.square()
+            # Hann's mean power is 3/8: with this divisor white noise of unit power has power 1 in every bin.
+            bands = torch.log(power @ self.filters.float().T / (WINDOW * 3 / 8) + _FLOOR)
+        return bands * mask_from_lengths(self.frame_lengths(lengths), bands.shape[1])[..., None]
+
+    def _prepare(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Zero mean and unit power if wanted, silence behind the end, room for one frame."""
+        padding = ~mask_from_lengths(lengths, waveforms.shape[1])
+        waveforms = waveforms.masked_fill(padding, 0)
         if self.normalise_level:
-            power = waveforms.square().sum(1) / lengths.clamp(min=1)
-            waveforms = waveforms / power.clamp(min=_SILENCE).sqrt()[:, None]
-        if waveforms.shape[1] < WINDOW:
-            waveforms = F.pad(waveforms, (0, WINDOW - waveforms.shape[1]))
-        spectrum = torch.fft.rfft(waveforms.unfold(1, WINDOW, HOP) * self.window, FFT)
-        power = spectrum.real.square() + spectrum.imag.square()
-        # Hann's mean power is 3/8: dividing by it and the window makes white noise of unit power 1 per bin.
-        bands = torch.log(power @ self.filters.T / (WINDOW * 3 / 8) + _FLOOR)
-        frames = self.frame_lengths(lengths)
-        return bands * mask_from_lengths(frames, bands.shape[1])[..., None]
+            count = lengths.clamp(min=1)[:, None]
+            mean = waveforms.sum(1, keepdim=True) / count
+            waveforms = (waveforms - mean).masked_fill(padding, 0)
+            power = waveforms.square().sum(1, keepdim=True) / count
+            waveforms = waveforms / power.clamp(min=_SILENCE).sqrt()
+        return F.pad(waveforms, (0, max(0, WINDOW - waveforms.shape[1])))
 
 
 class MelEncoder(AudioEncoder):
@@ -127,15 +149,18 @@ class MelEncoder(AudioEncoder):
     @classmethod
     def from_config(cls, config: MelConfig | dict[str, Any]) -> "MelEncoder":
         """An untrained encoder."""
-        try:
-            return cls(config if isinstance(config, MelConfig) else MelConfig(**config))
-        except TypeError as error:
-            known = ", ".join(asdict(MelConfig()))
-            raise InputError(f"log-mel encoder: {error}; its settings are {known}") from None
+        if not isinstance(config, MelConfig):
+            known = list(asdict(MelConfig()))
+            if unknown := [name for name in config if name not in known]:
+                raise InputError(
+                    f"log-mel encoder: unknown setting '{unknown[0]}'{nearest(unknown[0], known)}; "
+                    f"known: {', '.join(known)}"
+                )
+            config = MelConfig(**config)
+        return cls(config)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        frames = self.log_mel.frame_lengths(lengths)
-        return _halved(_halved(frames))
+        return _halved(_halved(self.log_mel.frame_lengths(lengths)))
 
     def freeze_front_end(self) -> None:
         for module in (self.subsample, self.norm, self.position):
@@ -149,8 +174,10 @@ class MelEncoder(AudioEncoder):
         self, bands: Tensor, frame_lengths: Tensor, last_layer: int | None = None
     ) -> Encoding:
         """The same from log-mel frames (B, F, bands), of which `frame_lengths` (B,) are valid."""
-        x = bands.transpose(1, 2)
+        count = self.blocks_to_run(last_layer)
         frames = frame_lengths
+        padding = ~mask_from_lengths(frames, bands.shape[1])
+        x = bands.to(self.norm.weight.dtype).masked_fill(padding[..., None], 0).transpose(1, 2)
         for convolution in self.subsample:
             frames = _halved(frames)
             x = F.gelu(convolution(x))
@@ -160,8 +187,10 @@ class MelEncoder(AudioEncoder):
         x = x + F.gelu(self.position(x.transpose(1, 2))).transpose(1, 2)
         x = self.dropout(x)
         layers = [x]
-        for block in self.blocks[: self.blocks_to_run(last_layer)]:
-            x = block(x, mask)
+        # A clip without a valid frame attends everywhere: its output means nothing, but must not be NaN.
+        heard = mask | ~mask.any(1, keepdim=True)
+        for block in self.blocks[:count]:
+            x = block(x, heard)
             layers.append(x)
         return Encoding(tuple(layers), mask, self.frame_rate)
 
