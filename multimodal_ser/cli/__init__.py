@@ -24,8 +24,10 @@ VERBS = {
     "demo": "the whole story on a synthetic corpus, offline, on a CPU, in minutes",
     "prepare": "turn a corpus folder into a checked manifest",
     "manifest": "show a manifest; filter, merge or draw it",
+    "describe": "count the parameters of an experiment's model, and say what share of HuBERT that is",
     "train": "train any objective that an experiment file describes",
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
+    "compare": "one table over the runs of a recipe: how good, how large, against what",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 
