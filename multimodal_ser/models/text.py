@@ -1,30 +1,44 @@
 """The text branch: token states and a pooled vector of a BERT-like encoder, for transcripts of any length.
 
-Serves DistilBERT, sentence-transformers (MiniLM) and every other BERT-like Hugging Face checkpoint by hub
-name or local folder, and small encoders that are trained from scratch on the transcripts at hand. A
+Serves DistilBERT, sentence-transformers (MiniLM, MPNet) and every other BERT-like Hugging Face checkpoint by
+hub name or local folder, and small encoders that are trained from scratch on the transcripts at hand. A
 transcript longer than the encoder's window is read in overlapping windows; each token keeps its state
-from the window in which it stands further from the edge. Nothing is cut silently.
+from the window in whose middle it stands most nearly. Nothing is cut silently.
 
 `pooled` is the mean over the valid tokens, markers included: what sentence-transformers calls mean pooling.
+Weights are always in single precision, whatever the checkpoint was stored in.
 B, L, D: transcripts, tokens, width.
 """
 
+import inspect
+import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.encoding import mask_from_lengths
+from multimodal_ser.labels import nearest
+from multimodal_ser.models.encoding import load_strictly, mask_from_lengths
+from multimodal_ser.models.pretrained import find_pretrained, read_settings, read_weights
+from multimodal_ser.models.vocabulary import vocabulary_of, word_pieces
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 LONGEST_WINDOW = 512  # tokens, markers included; less where the encoder's positions end earlier
-OVERLAP = 32  # tokens that neighbouring windows share
-_MARKERS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+OVERLAP = 32  # tokens that neighbouring windows share at least
+_FETCHED = ("*.json", "*.txt", "*.model")  # settings and tokenizer of a hub checkpoint
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a folder has one of these
+# Parts of published checkpoints that stand above or beside the encoder, after its own prefix is gone.
+_HEADS = (
+    "cls.", "lm_head.", "vocab_", "pooler.", "classifier.", "pre_classifier.", "qa_outputs.", "predictions.",
+    "discriminator_predictions.", "generator_", "sop_classifier.", "head.", "decoder.",
+)  # fmt: skip
+_COUNTERS = ("position_ids", "token_type_ids")  # constants that old checkpoints store among the weights
 
 
 class Tokens(NamedTuple):
@@ -51,38 +65,34 @@ class TextEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.width: int = model.config.hidden_size
         self.num_layers: int = model.config.num_hidden_layers
-        self.window = min(LONGEST_WINDOW, model.config.max_position_embeddings)
+        self.window = _window(model)
+        if len(tokenizer) > model.config.vocab_size:
+            raise InputError(
+                f"the tokenizer knows {len(tokenizer)} tokens and the network {model.config.vocab_size}: "
+                "they belong to different encoders"
+            )
 
     @property
     def config(self) -> dict[str, Any]:
         """What `from_config` needs to build the same network."""
-        return self.model.config.to_dict()
+        # transformers remembers the folder that a network came from, which is nobody else's business.
+        return {key: value for key, value in self.model.config.to_dict().items() if key != "_name_or_path"}
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike = DEFAULT_ENCODER) -> "TextEncoder":
-        """Load weights and tokenizer from a local folder or a hub name."""
-        from transformers import AutoConfig, AutoModel
-
-        try:
-            config = AutoConfig.from_pretrained(name)
-            model, report = AutoModel.from_pretrained(
-                name, config=config, output_loading_info=True, **_without_pooler(config)
-            )
-        except OSError as error:
-            raise InputError(_not_loadable(name, error)) from None
-        _check_loading(name, report)
-        return cls(model, _load_tokenizer(name))
+    def from_pretrained(
+        cls, name: str | os.PathLike = DEFAULT_ENCODER, revision: str | None = None
+    ) -> "TextEncoder":
+        """Load a checkpoint; any weight that is missing or left over is an error, heads aside."""
+        folder = find_pretrained(str(name), revision, _FETCHED)
+        model = untrained_network(read_settings(folder), str(folder))
+        weights = _encoder_weights(read_weights(folder), model.base_model_prefix)
+        load_strictly(model, weights, f"the weights in {folder}")
+        return cls(model, _load_tokenizer(folder))
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], tokenizer_folder: str | os.PathLike) -> "TextEncoder":
+    def from_config(cls, config: Mapping[str, Any], tokenizer_folder: str | os.PathLike) -> "TextEncoder":
         """An encoder of the given shape with untrained weights and the tokenizer of a folder."""
-        from transformers import AutoConfig, AutoModel
-
-        settings = dict(config)
-        kind = settings.pop("model_type", "bert")
-        hf_config = AutoConfig.for_model(kind, **settings)
-        model = AutoModel.from_config(hf_config, **_without_pooler(hf_config))
-        return cls(model, _load_tokenizer(tokenizer_folder))
+        return cls(untrained_network(config, "the text encoder"), _load_tokenizer(Path(tokenizer_folder)))
 
     @classmethod
     def small(
@@ -96,165 +106,179 @@ class TextEncoder(nn.Module):
         positions: int = 128,
     ) -> "TextEncoder":
         """An untrained small BERT whose vocabulary comes from `texts`."""
-        from transformers import BertConfig, BertModel, BertTokenizer
-
+        if width % heads:
+            raise InputError(f"width {width} of the small text encoder is no multiple of its {heads} heads")
         words = vocabulary_of(texts, vocabulary)
-        tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(words)})
-        config = BertConfig(
-            vocab_size=len(words),
-            hidden_size=width,
-            num_hidden_layers=blocks,
-            num_attention_heads=heads,
-            intermediate_size=3 * width,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            max_position_embeddings=positions,
-        )
-        return cls(BertModel(config, add_pooling_layer=False), tokenizer)
+        settings = {
+            "model_type": "bert",
+            "vocab_size": len(words),
+            "hidden_size": width,
+            "num_hidden_layers": blocks,
+            "num_attention_heads": heads,
+            "intermediate_size": 3 * width,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+            "max_position_embeddings": positions,
+        }
+        return cls(untrained_network(settings, "the small text encoder"), word_pieces(words))
 
     def freeze_embeddings(self) -> None:
         """Take word and position embeddings out of training, for good."""
         self.model.embeddings.requires_grad_(False)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Transcripts as ids and mask on the CPU; characters that are not letters or digits may vanish."""
-        rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        longest = max(map(len, rows), default=0)
-        ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id, dtype=torch.int64)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        return Tokens(ids, mask_from_lengths(torch.tensor([len(row) for row in rows]), longest))
+    @property
+    def tokenize(self) -> Callable[[Sequence[str]], Tokens]:
+        """Transcripts as ids and mask on the CPU; characters that are not letters or digits may vanish.
 
-    def forward(self, ids: Tensor, mask: Tensor, last_layer: int | None = None) -> TextEncoding:
+        The function holds the tokenizer and not the network: it can be sent to a worker process.
+        """
+        return partial(_tokenize, self.tokenizer)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> TextEncoding:
         """ids, mask: (B, L) as `tokenize` makes them."""
         lengths = mask.sum(1)
-        content = self.window - 2
-        if int(lengths.max()) <= content:
+        if ids.shape[1] <= self.window - 2:
             marked, marked_mask = self._marked(ids, lengths)
-            layers = self._run(marked, marked_mask, last_layer)
+            layers = self._run(marked, marked_mask)
         else:
-            layers, marked_mask = self._run_in_windows(ids, lengths.tolist(), content, last_layer)
+            layers = self._run_in_windows(ids, lengths.tolist())
+            marked_mask = mask_from_lengths(lengths + 2, layers[0].shape[1])
         weight = marked_mask[..., None].to(layers[-1].dtype)
         pooled = (layers[-1] * weight).sum(1) / weight.sum(1)
         return TextEncoding(layers, marked_mask, pooled)
 
     def _marked(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[CLS] before and [SEP] behind the valid tokens: (B, L) to (B, L + 2) and its mask."""
-        rows = torch.full(
-            (ids.shape[0], int(lengths.max()) + 2),
-            self.tokenizer.pad_token_id,
-            dtype=ids.dtype,
-            device=ids.device,
-        )
+        padding = self.tokenizer.pad_token_id
+        rows = nn.functional.pad(ids, (1, 1), value=padding)
         rows[:, 0] = self.tokenizer.cls_token_id
-        rows[:, 1:-1] = ids[:, : rows.shape[1] - 2]
         rows.scatter_(1, (lengths + 1)[:, None], self.tokenizer.sep_token_id)
         mask = mask_from_lengths(lengths + 2, rows.shape[1])
-        return torch.where(mask, rows, self.tokenizer.pad_token_id), mask
+        return rows.masked_fill(~mask, padding), mask
 
-    def _run(self, ids: Tensor, mask: Tensor, last_layer: int | None) -> tuple[Tensor, ...]:
-        states = self.model(
-            input_ids=ids, attention_mask=mask.long(), output_hidden_states=True
-        ).hidden_states
-        return states if last_layer is None else states[: last_layer + 1]
+    def _run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        said = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True)
+        return (*said.hidden_states[:-1], said.last_hidden_state)
 
-    def _run_in_windows(
-        self, ids: Tensor, lengths: list[int], content: int, last_layer: int | None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        spans = [(row, start, stop) for row, n in enumerate(lengths) for start, stop in windows(n, content)]
-        pieces = torch.nn.utils.rnn.pad_sequence(
-            [ids[row, start:stop] for row, start, stop in spans], batch_first=True
+    def _run_in_windows(self, ids: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
+        """All layers, put together from windows; rows (B, longest + 2, D) as if they had been run at once."""
+        spans = [windows(length, self.window - 2) for length in lengths]
+        pieces = pad_sequence(
+            [ids[row, start:stop] for row, parts in enumerate(spans) for start, stop in parts],
+            batch_first=True,
         )
-        sizes = torch.tensor([stop - start for _, start, stop in spans], device=ids.device)
-        layers = self._run(*self._marked(pieces, sizes), last_layer)
-        kept: list[list[tuple[int, slice]]] = [[] for _ in lengths]
-        for index, (row, start, stop) in enumerate(spans):
-            is_first, is_last = start == 0, stop == lengths[row]
-            # Position 0 is [CLS] and stop - start + 1 is [SEP]; inner edges give up half of the overlap.
-            first = 0 if is_first else 1 + OVERLAP // 2
-            last = stop - start + (2 if is_last else 1 - OVERLAP // 2)
-            kept[row].append((index, slice(first, last)))
-        stitched = tuple(
-            torch.nn.utils.rnn.pad_sequence(
-                [torch.cat([layer[index, part] for index, part in parts]) for parts in kept],
+        sizes = [stop - start for parts in spans for start, stop in parts]
+        layers = self._run(*self._marked(pieces, torch.tensor(sizes, device=ids.device)))
+        kept = [_kept(parts) for parts in spans]
+        firsts = [0]
+        for parts in spans:
+            firsts.append(firsts[-1] + len(parts))
+        return tuple(
+            pad_sequence(
+                [
+                    torch.cat([layer[first + number, part] for number, part in enumerate(parts)])
+                    for first, parts in zip(firsts, kept, strict=False)
+                ],
                 batch_first=True,
             )
             for layer in layers
         )
-        return stitched, mask_from_lengths(
-            torch.tensor([n + 2 for n in lengths], device=ids.device), stitched[0].shape[1]
-        )
 
 
 def windows(tokens: int, content: int) -> list[tuple[int, int]]:
-    """Overlapping spans of at most `content` tokens that cover 0..tokens."""
-    spans = [(0, min(tokens, content))]
-    while spans[-1][1] < tokens:
-        start = spans[-1][1] - OVERLAP
-        spans.append((start, min(tokens, start + content)))
-    return spans
+    """The fewest spans of `content` tokens that cover 0..tokens and share OVERLAP, evenly placed.
 
-
-def vocabulary_of(texts: Iterable[str], size: int) -> list[str]:
-    """Markers, all characters (alone and as word parts), then the most frequent words: about `size` in all.
-
-    A word outside the vocabulary is spelled; ties are broken by the alphabet, so that the same texts
-    always give the same vocabulary.
+    Even placing gives every token as much context as that number of windows can.
     """
-    from transformers import BertTokenizer
-
-    # The pre-tokenizer of BERT decides what a word is, so that the vocabulary and the tokenizer agree.
-    blank = BertTokenizer(vocab={marker: index for index, marker in enumerate(_MARKERS)})
-    normalizer = blank.backend_tokenizer.normalizer
-    splitter = blank.backend_tokenizer.pre_tokenizer
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    letters = sorted({letter for word in counts for letter in word} | set("abcdefghijklmnopqrstuvwxyz'"))
-    spelling = [*_MARKERS, *letters, *("##" + letter for letter in letters)]
-    frequent = sorted(counts, key=lambda word: (-counts[word], word))
-    known = set(spelling)
-    words = [word for word in frequent if word not in known]
-    return spelling + words[: max(0, size - len(spelling))]
+    if tokens <= content:
+        return [(0, tokens)]
+    step = content - min(OVERLAP, content // 2)
+    steps = math.ceil((tokens - content) / step)
+    starts = [number * (tokens - content) // steps for number in range(steps + 1)]
+    return [(start, start + content) for start in starts]
 
 
-def _without_pooler(config: Any) -> dict[str, bool]:
-    """BERT's own pooler is trained for sentence pairs and used by nobody here."""
-    return {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
+def _kept(spans: Sequence[tuple[int, int]]) -> list[slice]:
+    """Which states of each window to keep: token t of a window is at t - start + 1."""
+    starts, stops = zip(*spans, strict=True)
+    # Neighbours part in the middle of what they share; [CLS] is token -1, [SEP] the one behind the last.
+    cuts = [(start + stop) // 2 for start, stop in zip(starts[1:], stops, strict=False)]
+    edges = [-1, *cuts, stops[-1] + 1]
+    return [
+        slice(first - start + 1, last - start + 1)
+        for start, first, last in zip(starts, edges, edges[1:], strict=False)
+    ]
 
 
-def _load_tokenizer(name: str | os.PathLike) -> Any:
+def _tokenize(tokenizer: Any, texts: Sequence[str]) -> Tokens:
+    # split_special_tokens: a transcript that says "[SEP]" means these characters, not the marker.
+    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    # Tokenizer files may ask for truncation: the one of MiniLM wants 128 tokens and no more.
+    options |= {"truncation": False, "padding": False}
+    rows = tokenizer(list(texts), **options)["input_ids"] if len(texts) else []
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+    longest = max(map(len, rows), default=0)
+    ids = torch.full((len(rows), longest), tokenizer.pad_token_id, dtype=torch.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
+    return Tokens(ids, mask_from_lengths(lengths, longest))
+
+
+def untrained_network(settings: Mapping[str, Any], source: str) -> nn.Module:
+    """A network of transformers from the content of a `config.json`, with random weights."""
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoModel
+
+    family = settings.get("model_type")
+    if family not in CONFIG_MAPPING or CONFIG_MAPPING[family] not in MODEL_MAPPING:
+        raise InputError(
+            f"{source}: model_type is {family!r}{nearest(str(family), list(CONFIG_MAPPING))}; "
+            "known are BERT-like encoders such as bert, distilbert, roberta, mpnet"
+        )
+    config = CONFIG_MAPPING[family].from_dict(dict(settings))
+    network = MODEL_MAPPING[type(config)]
+    network = network[0] if isinstance(network, (list, tuple)) else network
+    # The pooler of BERT and its kin is trained for pairs of sentences and used by nobody here.
+    has_pooler = "add_pooling_layer" in inspect.signature(network.__init__).parameters
+    # A config may ask for the half precision that its weights were stored in.
+    return AutoModel.from_config(config, **({"add_pooling_layer": False} if has_pooler else {})).float()
+
+
+def _window(model: nn.Module) -> int:
+    """Tokens, markers included, for which a network has positions."""
+    positions = getattr(model.config, "max_position_embeddings", LONGEST_WINDOW)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if padding is not None:  # RoBERTa and its kin count positions from behind the padding's id
+        positions -= padding + 1
+    if positions < 3:
+        raise InputError(f"the text encoder has {positions} positions; one token and its markers need 3")
+    return min(LONGEST_WINDOW, positions)
+
+
+def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    # Without these, transformers makes a tokenizer that knows no word, and says nothing.
+    if not any(any(folder.glob(name)) for name in _TOKENIZERS):
+        raise InputError(f"{folder} has no tokenizer: none of {', '.join(_TOKENIZERS)}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no usable tokenizer in '{name}': {str(error).splitlines()[0]}") from None
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"no usable tokenizer in {folder}: {str(error).strip().splitlines()[0]}") from error
     missing = [kind for kind in ("cls", "sep", "pad") if getattr(tokenizer, f"{kind}_token_id") is None]
     if missing:
-        raise InputError(f"the tokenizer of '{name}' has no {missing[0]} token: it is not BERT-like")
+        raise InputError(f"the tokenizer in {folder} has no {missing[0]} token: it is not BERT-like")
     return tokenizer
 
 
-def _check_loading(name: str | os.PathLike, report: dict[str, Any]) -> None:
-    """Heads of pre-training may be left over; weights of the encoder itself may not be missing."""
-    heads = ("cls.", "vocab_", "pooler.", "bert.pooler.", "lm_head.")
-    unexpected = [k for k in report["unexpected_keys"] if not k.startswith(heads) and "position_ids" not in k]
-    wrong = [*sorted(report["missing_keys"]), *sorted(unexpected), *map(str, report["mismatched_keys"])]
-    if wrong:
-        raise InputError(
-            f"the weights of '{name}' do not fit their configuration: {len(wrong)} keys, "
-            f"for example {', '.join(wrong[:5])}"
-        )
-
-
-def _not_loadable(name: str | os.PathLike, error: OSError) -> str:
-    reason = str(error).strip().splitlines()[0]
-    if Path(name).exists():
-        return (
-            f"'{name}' is not a text encoder's folder (config.json, model.safetensors, tokenizer): {reason}"
-        )
-    return (
-        f"text encoder '{name}' is neither a local folder nor to be had from the hub: {reason}. "
-        "Without a connection, fetch it elsewhere and give its folder"
-    )
+def _encoder_weights(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The encoder's own among the weights of a checkpoint, under the names that its network has."""
+    renamed = {}
+    for name, weight in weights.items():
+        name = name.removeprefix(f"{prefix}.")
+        if name.startswith(_HEADS) or name.endswith(_COUNTERS):
+            continue
+        # The first BERT checkpoints were translated from TensorFlow, with its names.
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        renamed[name] = weight
+    return renamed
