@@ -6,15 +6,16 @@ metric that is undefined (fewer than two values, no spread) is NaN, never a numb
 result.
 
 Intervals come from a bootstrap over speakers, not over utterances: utterances of one speaker are not
-independent. All these metrics are functions of six sums (`moments`), so a resample of speakers is a
-weighted sum of per-speaker moments, and ten thousand resamples are one matrix product.
+independent. All dimensional metrics are functions of six sums (`moments`) and those of classes functions
+of a confusion table, so a resample of speakers is a weighted sum of what each speaker adds, and thousands of
+resamples are one matrix product. Whatever is compared is measured on the same resamples (`Resampling`).
 
 Metrics
 - `ccc`: concordance correlation coefficient (Lin, 1989)
 - `pearson`: correlation
 - `rmse`, `mae`: root mean squared and mean absolute error
 - `weighted_accuracy`, `unweighted_accuracy`, `weighted_f1`: for classes
-- `bootstrap`, `bootstrap_difference`: intervals over speakers
+- `Resampling`, `bootstrap`, `bootstrap_difference`: intervals over speakers
 - `conformal_radius`: half width of a split-conformal interval
 """
 
@@ -27,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 _TINY = 1e-12
+_CELLS = 1 << 22  # of the table of draws that is held at once: 32 MiB
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,54 @@ def weighted_f1(table: NDArray[np.int64]) -> float:
     return float((f1 * labelled).sum() / labelled.sum())
 
 
+class Resampling:
+    """Resamples of the speakers of a set; every call draws the same ones.
+
+    An utterance whose speaker is None is a cluster of its own. Clusters are numbered by first appearance.
+    """
+
+    def __init__(self, speakers: Sequence[str | None], seed: int = 0, resamples: int = RESAMPLES) -> None:
+        number: dict[object, int] = {}
+        keys = [("unknown", i) if speaker is None else speaker for i, speaker in enumerate(speakers)]
+        self.cluster = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
+        self.clusters = len(number)
+        self.seed = seed
+        self.resamples = resamples
+
+    def by_cluster(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Rows of utterances (N, ...) added up within each cluster, (clusters, ...)."""
+        rows = np.asarray(rows, dtype=np.float64)
+        if len(rows) != len(self.cluster):
+            raise ValueError(f"{len(self.cluster)} speakers for {len(rows)} predictions")
+        sums = np.zeros((self.clusters, *rows.shape[1:]))
+        np.add.at(sums, self.cluster, rows)
+        return sums
+
+    def draws(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """The sum of rows (N, ...) over each resample, (resamples, ...)."""
+        sums = self.by_cluster(rows)
+        flat = sums.reshape(self.clusters, -1)
+        drawn = np.zeros((self.resamples, flat.shape[1]))
+        if self.clusters:
+            generator = np.random.default_rng(self.seed)
+            shares = np.full(self.clusters, 1 / self.clusters)
+            step = max(1, _CELLS // self.clusters)
+            for start in range(0, self.resamples, step):
+                size = min(step, self.resamples - start)
+                drawn[start : start + size] = generator.multinomial(self.clusters, shares, size) @ flat
+        return drawn.reshape(self.resamples, *sums.shape[1:])
+
+    def interval(self, value: float, draws: NDArray[np.float64]) -> Interval:
+        """An estimate with what it was on the resamples; with fewer than two clusters the ends are NaN."""
+        return _interval(value, draws, self.clusters)
+
+
+def moment_rows(predictions: ArrayLike, labels: ArrayLike, origin: float = 0.0) -> NDArray[np.float64]:
+    """What each utterance adds to `moments` about `origin`, (N, 6); nothing where the label is NaN."""
+    x, y = _checked(predictions, labels)
+    return np.where(np.isnan(y)[:, None], 0.0, _terms(x - origin, y - origin))
+
+
 def bootstrap(
     metric_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     predictions: ArrayLike,
@@ -126,14 +176,10 @@ def bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """A metric, and its interval over resampled speakers; `metric_of` works on moments, such as `ccc_of`.
-
-    An utterance whose speaker is None is a cluster of its own. With fewer than two clusters there is no
-    interval: its ends are NaN.
-    """
-    per_speaker = _moments_by_speaker(predictions, labels, speakers)
-    draws = metric_of(_speaker_draws(len(per_speaker), seed, resamples) @ per_speaker)
-    return _interval(float(metric_of(per_speaker.sum(0))), draws, len(per_speaker))
+    """A metric, and its interval over resampled speakers; `metric_of` works on moments, such as `ccc_of`."""
+    resampling = Resampling(speakers, seed, resamples)
+    rows = _rows(predictions, labels)
+    return resampling.interval(float(metric_of(rows.sum(0))), metric_of(resampling.draws(rows)))
 
 
 def bootstrap_difference(
@@ -146,11 +192,11 @@ def bootstrap_difference(
     resamples: int = RESAMPLES,
 ) -> Interval:
     """The first metric minus the second, both always on the same resampled speakers."""
-    first = _moments_by_speaker(predictions, labels, speakers)
-    second = _moments_by_speaker(other_predictions, labels, speakers)
-    counts = _speaker_draws(len(first), seed, resamples)
-    draws = metric_of(counts @ first) - metric_of(counts @ second)
-    return _interval(float(metric_of(first.sum(0)) - metric_of(second.sum(0))), draws, len(first))
+    resampling = Resampling(speakers, seed, resamples)
+    rows = np.stack([_rows(predictions, labels), _rows(other_predictions, labels)], axis=1)
+    first, second = metric_of(rows.sum(0))
+    draws = metric_of(resampling.draws(rows))
+    return resampling.interval(float(first - second), draws[:, 0] - draws[:, 1])
 
 
 def conformal_radius(residuals: ArrayLike, coverage: float) -> float:
@@ -199,30 +245,15 @@ def _ratio(
         return np.where(is_defined, numerator / np.where(is_defined, denominator, np.nan), np.nan)
 
 
-def _moments_by_speaker(
-    predictions: ArrayLike, labels: ArrayLike, speakers: Sequence[str | None]
-) -> NDArray[np.float64]:
-    """(clusters, 6), every cluster about the same origin, in order of first appearance."""
+def _rows(predictions: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """What each utterance adds to `moments` about the mean label; a NaN label gives NaN."""
     x, y = _checked(predictions, labels)
-    if len(speakers) != x.size:
-        raise ValueError(f"{len(speakers)} speakers for {x.size} predictions")
-    number: dict[object, int] = {}
-    keys = [("unknown", i) if speaker is None else speaker for i, speaker in enumerate(speakers)]
-    cluster = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
     origin = y.mean() if y.size else 0.0
-    x, y = x - origin, y - origin
-    rows = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    sums = np.zeros((len(number), 6))
-    np.add.at(sums, cluster, rows)
-    return sums
+    return _terms(x - origin, y - origin)
 
 
-def _speaker_draws(clusters: int, seed: int, resamples: int) -> NDArray[np.float64]:
-    """How often each cluster is drawn in each resample, (resamples, clusters)."""
-    if clusters == 0:
-        return np.zeros((resamples, 0))
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples).astype(np.float64)
+def _terms(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 
 def _interval(value: float, draws: NDArray[np.float64], clusters: int) -> Interval:
