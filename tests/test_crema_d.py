@@ -12,7 +12,7 @@ from multimodal_ser.corpora import checks, crema_d
 from multimodal_ser.corpora.audio_files import AudioFacts
 from multimodal_ser.corpora.reading import Reading, Remark
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "crema_d"
 STUB = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 72862\n"

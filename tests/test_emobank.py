@@ -10,7 +10,7 @@ from multimodal_ser.corpora import emobank
 from multimodal_ser.corpora.reading import Remark
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import FIVE_POINT
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "emobank"
 TABLES = {

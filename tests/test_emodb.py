@@ -10,7 +10,7 @@ import soundfile
 from multimodal_ser.corpora import emodb
 from multimodal_ser.corpora.reading import Remark
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "emodb"
 # Latin-1, tabs, decimal commas, padding by blanks and no-break spaces, and takes that were never released.

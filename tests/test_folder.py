@@ -8,7 +8,7 @@ import pytest
 
 from multimodal_ser.corpora import folder
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 SPEAKER_FOLDER = "(?P<speaker>[^/]+)/[^/]+$"
 

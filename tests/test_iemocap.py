@@ -8,7 +8,7 @@ import pytest
 from multimodal_ser.corpora import iemocap
 from multimodal_ser.corpora.reading import Remark
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 HEAD = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xff\xfe\x00"  # what a "._" file holds

@@ -12,7 +12,8 @@ from multimodal_ser import manifests
 from multimodal_ser.cli import main
 from multimodal_ser.corpora import manifest_tools as tools
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Manifest, Utterance
+from multimodal_ser.manifests import Header, Manifest
+from multimodal_ser.utterances import Utterance
 
 CLIPS = [
     Utterance("1", "one", audio="a/1.wav", speaker="03", split="train", emotion="anger", valence=0.2, fold=1),

@@ -10,7 +10,8 @@ import pytest
 
 from multimodal_ser import manifests
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Manifest, ManifestError, Utterance
+from multimodal_ser.manifests import Header, Manifest, ManifestError
+from multimodal_ser.utterances import Utterance, is_safe_path
 
 DATA_MANIFESTS = Path(__file__).parents[1] / "data_manifests"
 HEADER = '{"manifest": "multimodal_ser", "schema_version": 1, "corpus": "c"}\n'
@@ -169,14 +170,14 @@ SAFE = ("a.wav", "a/b c/ä.wav", "..a/b..wav", "a/...wav", "-x.wav", "a/./b.wav"
 
 @pytest.mark.parametrize("path", UNSAFE)
 def test_a_path_that_leaves_its_root_is_refused(tmp_path: Path, path: str) -> None:
-    assert not manifests.is_safe_path(path)
+    assert not is_safe_path(path)
     with pytest.raises(ManifestError, match=r"audio = .*a path below the audio root"):
         read_lines(tmp_path, line(audio=path))
 
 
 @pytest.mark.parametrize("path", SAFE)
 def test_unusual_names_below_the_root_are_fine(path: str) -> None:
-    assert manifests.is_safe_path(path)
+    assert is_safe_path(path)
 
 
 def test_a_truncated_file_is_recognised(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from multimodal_ser.corpora import meld
 from multimodal_ser.corpora.reading import Reading, Remark
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "meld"
 HEADER = (

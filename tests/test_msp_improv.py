@@ -9,7 +9,8 @@ from fake_msp_podcast import write_wav
 from multimodal_ser.corpora import msp_improv
 from multimodal_ser.corpora.reading import CLAMPED, split_by_fold
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Utterance, problems_of
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance, problems_of
 
 EVALUTION = """\
 Evaluation of the videos; see the readme.

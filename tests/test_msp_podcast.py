@@ -14,7 +14,8 @@ from multimodal_ser.corpora.msp_votes import Units, add_line, emotion_of
 from multimodal_ser.corpora.reading import CLAMPED, Reading
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import MSP_SCALE
-from multimodal_ser.manifests import Header, Utterance, problems_of
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance, problems_of
 
 VOTES = (
     Vote("WORKER00000001", "Neutral", "Neutral,Concerned", "2.000000", "4.000000", "1.000000"),

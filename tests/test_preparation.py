@@ -24,7 +24,8 @@ from multimodal_ser.corpora.preparation import Preparation, prepare
 from multimodal_ser.corpora.reading import Reading
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import MSP_SCALE
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 RATE = 16_000
 

@@ -4,7 +4,7 @@ import pytest
 
 from multimodal_ser.corpora import proxies
 from multimodal_ser.labels import EMOTIONS
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 # Pleasure, arousal, dominance as Russell and Mehrabian (1977) order them, on -1..1.
 PUBLISHED = {

@@ -12,7 +12,7 @@ from multimodal_ser.corpora import checks, ravdess
 from multimodal_ser.corpora.audio_files import AudioFacts
 from multimodal_ser.corpora.reading import Reading, Remark
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, problems_of
+from multimodal_ser.utterances import Utterance, problems_of
 
 RATE = 48000
 FILLER = 4044  # bytes of the chunk FLLR in front of the samples

@@ -10,7 +10,7 @@ from multimodal_ser.corpora import audio_files, summaries
 from multimodal_ser.corpora.audio_files import AudioFacts
 from multimodal_ser.corpora.reading import Reading
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Utterance, is_safe_path
+from multimodal_ser.utterances import Utterance, is_safe_path
 
 SHORTEST, LONGEST = 0.1, 60.0  # seconds; utterances outside are flagged
 ROUNDING = 0.05  # seconds by which an annotated end may pass the end of its audio

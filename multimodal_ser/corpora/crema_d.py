@@ -47,7 +47,8 @@ from multimodal_ser.corpora.reading import (
     subfolder,
 )
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 LABELS = ("acted", "voice-vote")
 EMOTIONS = {

@@ -33,7 +33,8 @@ from pathlib import Path
 from multimodal_ser.corpora.reading import Reading, checked_folder, read_table
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, FIVE_POINT
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 PERSPECTIVES = ("combined", "reader", "writer")
 COLUMNS = {"arousal": "A", "valence": "V", "dominance": "D"}

@@ -29,7 +29,8 @@ from pathlib import Path
 from multimodal_ser.corpora.reading import Reading, checked_folder, read_table, read_text, relative, subfolder
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import emotion_named
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",

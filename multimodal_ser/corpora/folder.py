@@ -44,7 +44,8 @@ from multimodal_ser.corpora.reading import (
 from multimodal_ser.corpora.table_columns import Mapping, found_columns
 from multimodal_ser.corpora.table_files import read_table_file
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import GENDERS, Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import GENDERS, Utterance
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".aif",
                   ".aiff", ".au", ".sph", ".wma")  # fmt: skip

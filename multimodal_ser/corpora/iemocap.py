@@ -35,7 +35,8 @@ from multimodal_ser.corpora.iemocap_files import (
 from multimodal_ser.corpora.reading import Reading, checked_folder, relative, subfolder
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, EMOTIONS, FIVE_POINT
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 COUNTS = (1819, 1811, 2136, 2103, 2170)  # utterances of sessions 1 to 5: 10,039
 FOUR_CLASS_COUNTS = (1085, 1023, 1151, 1031, 1241)  # excited counted as happy: 5,531

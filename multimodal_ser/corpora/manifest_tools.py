@@ -20,7 +20,8 @@ from multimodal_ser.corpora.preparation_report import counts_line, speaker_lines
 from multimodal_ser.corpora.summaries import TOTAL, by_split, summarise
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, nearest
-from multimodal_ser.manifests import FIELDS, Header, Manifest, Utterance
+from multimodal_ser.manifests import Header, Manifest
+from multimodal_ser.utterances import FIELDS, Utterance
 
 LEVELS_ABOVE = 2  # how far above a manifest a folder may lie that holds the audio too
 LINES_SHOWN = 10

@@ -26,7 +26,8 @@ from typing import Any
 
 from multimodal_ser.corpora.reading import Reading, checked_folder, natural, read_table, read_text, relative
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 SPLITS = {"train": "train", "dev": "development", "test": "test"}
 ROWS = {"train": 9989, "development": 1109, "test": 2610}

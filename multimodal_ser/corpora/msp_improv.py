@@ -36,7 +36,8 @@ from multimodal_ser.corpora.msp_votes import (
 from multimodal_ser.corpora.reading import Reading, checked_folder, relative
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, FIVE_POINT
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 CORPUS = "msp-improv"
 LICENCE = "MSP-IMPROV academic licence (University of Texas at Dallas); not to be passed on"

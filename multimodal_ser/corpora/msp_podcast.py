@@ -43,7 +43,8 @@ from multimodal_ser.corpora.msp_podcast_files import (
 from multimodal_ser.corpora.msp_votes import Ratings, Units, emotion_of, known, stem_of, vote_shares
 from multimodal_ser.corpora.reading import Reading
 from multimodal_ser.labels import DIMENSIONS, MSP_SCALE
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 CORPUS = "msp-podcast"
 LICENCE = "MSP-Podcast academic licence (University of Texas at Dallas); not to be passed on"

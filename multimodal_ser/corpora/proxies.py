@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from multimodal_ser.labels import Scale
-from multimodal_ser.manifests import Utterance
+from multimodal_ser.utterances import Utterance
 
 NORM_SCALE = Scale(-1, 1)
 

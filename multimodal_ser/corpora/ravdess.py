@@ -33,7 +33,8 @@ from pathlib import Path
 
 from multimodal_ser.corpora.reading import Reading, checked_folder, relative
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 EMOTIONS = {
     "01": "neutral",

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import Scale
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
 from multimodal_ser.text_files import LFS_PREFIX, read_text
+from multimodal_ser.utterances import Utterance
 
 SPLITS = ("train", "development", "test")
 CLAMPED = "label outside its scale, clamped"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.labels import DIMENSIONS
-from multimodal_ser.manifests import Utterance
+from multimodal_ser.utterances import Utterance
 
 NO_SPLIT = "(none)"
 TOTAL = "total"

@@ -32,7 +32,8 @@ from multimodal_ser.corpora.reading import Reading, folds_of
 from multimodal_ser.corpora.source_filter import SAMPLE_RATE
 from multimodal_ser.corpora.voice import make_speaker, speak
 from multimodal_ser.errors import InputError
-from multimodal_ser.manifests import Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import Utterance
 
 CORPUS = "synthetic"
 VERSION = "1"  # of the generator: another one gives other sound or other words for the same seed

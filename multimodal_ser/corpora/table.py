@@ -36,7 +36,8 @@ from multimodal_ser.corpora.table_columns import Mapping, emotion_classes, found
 from multimodal_ser.corpora.table_files import SUFFIXES, Row, TableFile, read_table_file
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, Scale
-from multimodal_ser.manifests import LABEL_SOURCES, Header, Utterance
+from multimodal_ser.manifests import Header
+from multimodal_ser.utterances import LABEL_SOURCES, Utterance
 
 OUTSIDE_ALLOWED = 0.01  # share of ratings outside the declared range above which the range must be wrong
 _NOT_KNOWN = {"", "na", "n/a", "nan", "null", "none", "unknown", "-", "?"}  # in columns other than text

@@ -7,7 +7,7 @@ from typing import Any
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, EMOTIONS, Scale, dimension_named, emotion_named, nearest
-from multimodal_ser.manifests import LABEL_SOURCES
+from multimodal_ser.utterances import LABEL_SOURCES
 
 # Field of an utterance: names of columns that mean it, without case, blanks, dashes and underscores.
 ALIASES = {
