@@ -1,0 +1,111 @@
+"""Every experiment of every recipe is trained for two steps; scripts go from the corpus to the table."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_msp_podcast import invent, write_tree
+from test_msp_podcast import CLIPS
+from tiny_checkpoints import save_distilbert, save_hubert, save_whisper
+
+from multimodal_ser import config as experiments
+from multimodal_ser.corpora.preparation import prepare
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+CONFIGS = sorted(RECIPES.glob("*/*.yaml"))
+SCRIPTS = sorted(RECIPES.glob("*/run.sh"))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "hubert": save_hubert(folder / "hubert"),
+        "whisper": save_whisper(folder / "whisper"),
+        "text": save_distilbert(folder / "distilbert"),
+    }
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    options = {"speakers": 7, "utterances": 3, "seed": 0, "workers": 1}
+    return prepare("synthetic", folder / "corpus", folder / "manifest", options=options).manifest
+
+
+def tiny(config: Path, checkpoints: dict[str, Path]) -> list[str]:
+    """The changes that put tiny weights in the place of published ones."""
+    wanted = experiments.load_config(config)
+    changes = []
+    if "audio" in wanted.model.branches and wanted.model.audio.encoder != "mel":
+        kind = wanted.model.audio.kind or ("whisper" if "whisper" in wanted.model.audio.encoder else "hubert")
+        changes += [f"model.audio.encoder={checkpoints[kind]}", f"model.audio.kind={kind}"]
+    if "text" in wanted.model.branches and wanted.model.text.encoder != "small":
+        changes.append(f"model.text.encoder={checkpoints['text']}")
+    return changes
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_experiment_trains_two_steps_and_leaves_a_model(path, checkpoints, manifest, tmp_path):
+    changes = [
+        *tiny(path, checkpoints),
+        f"data.manifest={manifest}",
+        f"data.cache={manifest.parent / 'cache'}",
+        "training.max_steps=2",
+        "training.batch_seconds=30",
+        "training.device=cpu",
+    ]
+    progress = experiments.run(experiments.load_config(path, changes), tmp_path / "run")
+    assert progress.step == 2
+    made = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert made["fusion"] == experiments.load_config(path).model.fusion
+    counts = json.loads((tmp_path / "run" / "parameters.json").read_text())
+    assert 0 < counts["trainable"] <= counts["total"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+def test_every_script_says_how_to_use_it_and_refuses_what_it_does_not_know(script):
+    said = subprocess.run([script, "--help"], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "--stop-stage NAME" in said.stdout
+    wrong = subprocess.run([script, "--stage", "trian"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "no stage 'trian'; stages: prepare" in wrong.stderr
+
+
+def run_script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        [RECIPES / name / "run.sh", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path, **environment},
+    )
+
+
+@pytest.mark.slow
+def test_msp_podcast_goes_from_its_folder_to_the_table(checkpoints, tmp_path):
+    corpus = write_tree(tmp_path, [*CLIPS, *invent(80, test3=2, speakers=16)], version="2.0", seconds=1.0)
+    work = tmp_path / "work"
+    options = [
+        "--corpus", str(corpus), "--work", str(work), "--configs", "audio_text hubert_large",
+        "--set", f"model.audio.encoder={checkpoints['hubert']}", "--set", "training.max_steps=2",
+        "--set", "training.batch_seconds=20", "--set", "training.device=cpu",
+        "--set", f"data.cache={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    # The text encoder is named for the experiment that has one only; the other ignores it.
+    options += ["--set", f"model.text.encoder={checkpoints['text']}"]
+    done = run_script("msp_podcast", *options, PREPARE_OPTIONS="--allow-partial")
+    assert done.returncode == 0, done.stderr
+    assert "test1: intervals of 95 % over speakers" in done.stdout
+    assert "test2: intervals of 95 % over speakers" in done.stdout
+    rows = json.loads((work / "table.json").read_text())["sets"]["test1"]
+    assert set(rows) == {"audio_text", "hubert_large"}
+    assert rows["hubert_large"]["ratio"] == 1.0
+    again = run_script("msp_podcast", *options, PREPARE_OPTIONS="--allow-partial")
+    assert again.returncode == 0
+    assert again.stderr.count("is done already") == 5

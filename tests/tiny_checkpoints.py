@@ -1,0 +1,66 @@
+"""Checkpoint folders of the real kinds with a handful of random weights, for tests without a model hub."""
+
+from pathlib import Path
+
+import torch
+
+
+def save_hubert(folder: Path, layers: int = 2) -> Path:
+    """A DistilHuBERT-like folder: group norm in the front end, 16 wide."""
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    torch.manual_seed(0)
+    settings = HubertConfig(
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8, 8, 8),
+        conv_kernel=(10, 8, 8),
+        conv_stride=(5, 8, 8),
+        num_feat_extract_layers=3,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm="group",
+    )
+    HubertModel(settings).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder
+
+
+def save_whisper(folder: Path) -> Path:
+    """A Whisper folder, 16 wide, of which the encoder is used."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    torch.manual_seed(0)
+    settings = WhisperConfig(
+        vocab_size=60,
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
+    WhisperModel(settings).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=settings.num_mel_bins).save_pretrained(folder)
+    return folder
+
+
+def save_distilbert(folder: Path) -> Path:
+    """A DistilBERT folder whose tokenizer spells every word."""
+    from transformers import BertTokenizer, DistilBertConfig, DistilBertModel
+
+    torch.manual_seed(0)
+    letters = "abcdefghijklmnopqrstuvwxyz'"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    settings = DistilBertConfig(vocab_size=len(words), dim=16, n_layers=2, n_heads=2, hidden_dim=32)
+    DistilBertModel(settings).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
