@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from multimodal_ser.models.transformer import Attention, FeedForward
 
-_VARIANCE_FLOOR = 1e-6
+_VARIANCE_FLOOR = 1e-6  # keeps the slope of the square root finite where all states are equal
+_LAYER_EPS = 1e-10  # added to the variance of a layer's state; a usual 1e-5 would mute layers of small norm
 
 
 class Branch(NamedTuple):
@@ -44,12 +45,15 @@ class LayerMix(nn.Module):
         """L tensors (B, T, D) to one (B, T, D)."""
         mixed = torch.zeros_like(layers[0])
         for weight, layer in zip(self.weights, layers, strict=True):
-            mixed = mixed + weight * F.layer_norm(layer, layer.shape[-1:])
+            mixed = mixed + weight * F.layer_norm(layer, layer.shape[-1:], eps=_LAYER_EPS)
         return mixed
 
 
 class AttentiveStatistics(nn.Module):
-    """Mean and deviation over time, weighted by attention (Okabe et al., 2018): (B, T, H) to (B, 2H)."""
+    """Mean and deviation over time, weighted by attention (Okabe et al., 2018): (B, T, H) to (B, 2H).
+
+    Every row of the mask needs one valid state; states that are not valid must be finite.
+    """
 
     def __init__(self, width: int, hidden: int = 64) -> None:
         super().__init__()
