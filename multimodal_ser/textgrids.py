@@ -58,7 +58,7 @@ def _tier(tokens: "_Tokens") -> Tier:
     kind = tokens.string("class of a tier")
     if kind not in (INTERVALS, POINTS):
         raise InputError(
-            f"line {tokens.line}: '{kind[:40]}' is no class of tier; known: {INTERVALS}, {POINTS}"
+            f"line {tokens.line}: {kind[:40]!r} is no class of tier; known: {INTERVALS}, {POINTS}"
         )
     name = tokens.string("name of a tier")
     tokens.skip_span("tier")
@@ -87,7 +87,7 @@ class _Tokens:
     def string(self, what: str) -> str:
         match = self._take(what)
         if match["string"] is None:
-            raise InputError(f"line {self.line}: expected a quoted string ({what}), found {match[0][:40]}")
+            raise InputError(f"line {self.line}: expected a quoted string ({what}), found {match[0][:40]!r}")
         return match["string"].replace('""', '"')
 
     def number(self, what: str) -> float:
@@ -95,7 +95,9 @@ class _Tokens:
         try:
             return float(match["number"] or "")
         except ValueError:
-            raise InputError(f"line {self.line}: expected a number ({what}), found {match[0][:40]}") from None
+            raise InputError(
+                f"line {self.line}: expected a number ({what}), found {match[0][:40]!r}"
+            ) from None
 
     def skip_span(self, of_what: str) -> None:
         """Leave out the two times that say what the marks say again."""
