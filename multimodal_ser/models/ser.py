@@ -8,14 +8,14 @@ branches at random for the single readings to mean anything.
 A model folder holds `config.json`, `model.safetensors` and the tokenizer: everything that scoring needs.
 """
 
-import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from multimodal_ser.cache import atomic_path, write_json
@@ -24,11 +24,14 @@ from multimodal_ser.labels import DIMENSIONS, nearest
 from multimodal_ser.models.encoding import AudioEncoder, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
 from multimodal_ser.models.mel import MelEncoder
+from multimodal_ser.models.pretrained import read_settings, read_weights
 from multimodal_ser.models.text import TextEncoder
 
 FORMAT = "multimodal_ser.model"
 SCHEMA_VERSION = 1
+SETTINGS, WEIGHTS = "config.json", "model.safetensors"  # files of a model folder
 READINGS = ("fused", "audio", "text")
+_MEANING = {"dimensions": list(DIMENSIONS), "scale": "0-1"}  # of the outputs
 _MIDDLE = 0.5  # unit scale; an untrained head says "neutral"
 
 
@@ -44,10 +47,19 @@ class SerConfig:
     classes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, str):
+            raise InputError(f"classes = '{self.classes}': a list of names is wanted, also for one name")
         object.__setattr__(self, "classes", tuple(self.classes))
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"classes: a name stands twice in {', '.join(self.classes)}")
         if self.fusion not in FUSIONS:
             hint = nearest(self.fusion, list(FUSIONS))
             raise InputError(f"unknown fusion '{self.fusion}'{hint}; known: {', '.join(FUSIONS)}")
+        for name, least in (("width", 1), ("heads", 1), ("blocks", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"fusion {name} = {getattr(self, name)}; it must be {least} or more")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"fusion dropout = {self.dropout}; it must be from 0 to below 1")
         if self.width % self.heads:
             raise InputError(f"fusion width {self.width} is no multiple of its {self.heads} heads")
 
@@ -152,7 +164,7 @@ class SerModel(nn.Module):
         """Write the model folder; `from_pretrained` reads it back."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(folder / "model.safetensors") as path:
+        with atomic_path(folder / WEIGHTS) as path:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
             save_file(state, path, metadata={"format": "pt"})
         if self.text is not None:
@@ -160,28 +172,29 @@ class SerModel(nn.Module):
         settings = {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
-            "dimensions": list(DIMENSIONS),
-            "scale": "0-1",
+            **_MEANING,
             **asdict(self.config),
             "audio": None if self.audio is None else _described(self.audio),
             "text": None if self.text is None else {"config": self.text.config},
         }
-        write_json(folder / "config.json", settings)
+        write_json(folder / SETTINGS, settings)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> "SerModel":
-        """Read a model folder."""
+        """Read a model folder, into single precision whatever it was saved in."""
         folder = Path(folder)
         settings = _settings(folder)
-        names = SerConfig.__dataclass_fields__
-        config = SerConfig(**{name: settings[name] for name in names if name in settings})
+        if not (folder / WEIGHTS).is_file():
+            raise InputError(f"{folder} has a {SETTINGS} but no {WEIGHTS}: the model folder is incomplete")
+        config = SerConfig(**{name: settings[name] for name in SerConfig.__dataclass_fields__})
         audio = text = None
         if settings["audio"] is not None:
-            audio = audio_encoder(settings["audio"]["kind"]).from_config(settings["audio"]["config"])
+            audio = _audio_branch(settings["audio"], folder / SETTINGS)
         if settings["text"] is not None:
+            _check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
             text = TextEncoder.from_config(settings["text"]["config"], folder)
         model = cls(config, audio, text)
-        load_strictly(model, load_file(folder / "model.safetensors"), f"the weights in {folder}")
+        load_strictly(model, read_weights(folder), f"the weights in {folder}")
         return model.eval()
 
 
@@ -215,21 +228,42 @@ def _described(encoder: AudioEncoder) -> dict[str, Any]:
     return {"kind": kind, "config": asdict(encoder.config)}
 
 
+def _audio_branch(settings: dict[str, Any], path: Path) -> AudioEncoder:
+    _check_keys(settings, ("kind", "config"), f"{path}, audio")
+    try:
+        return audio_encoder(settings["kind"]).from_config(settings["config"])
+    except TypeError as error:  # what a dataclass says to a field it does not have
+        raise InputError(f"{path}, audio.config: {error}") from error
+
+
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    path = folder / SETTINGS
     if not path.is_file():
-        raise InputError(f"no model in {folder}: it holds no config.json; `train` writes RUN/model")
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if settings.get("format") != FORMAT:
-        raise InputError(f"{path}: format {settings.get('format')!r}; a model of this package has {FORMAT!r}")
-    if settings.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema_version {settings.get('schema_version')!r}; "
-            f"this version of multimodal_ser reads {SCHEMA_VERSION}"
-        )
-    if settings.get("dimensions") != list(DIMENSIONS):
-        raise InputError(f"{path}: dimensions {settings.get('dimensions')}; expected {list(DIMENSIONS)}")
+        raise InputError(f"no model in {folder}: it holds no {SETTINGS}; `train` writes RUN/model")
+    settings = read_settings(folder)
+    expected = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **_MEANING}
+    for name in ("format", "schema_version"):
+        if settings.get(name) != expected[name]:
+            raise InputError(
+                f"{path}: {name} {settings.get(name)!r}; "
+                f"this version of multimodal_ser reads {expected[name]!r}"
+            )
+    _check_keys(settings, (*expected, *SerConfig.__dataclass_fields__, "audio", "text"), str(path))
+    for name, value in _MEANING.items():
+        if settings[name] != value:
+            raise InputError(f"{path}: {name} {settings[name]}; expected {value}")
     return settings
+
+
+def _check_keys(settings: Any, expected: Sequence[str], where: str) -> None:
+    """A missing key would be filled by a default, an unknown one would not be heard: both are errors."""
+    if not isinstance(settings, dict):
+        raise InputError(f"{where}: expected an object with {', '.join(expected)}, not {settings!r}")
+    if missing := [name for name in expected if name not in settings]:
+        raise InputError(f"{where}: {', '.join(missing)} missing; the file is incomplete")
+    if unknown := [name for name in settings if name not in expected]:
+        hint = nearest(unknown[0], list(expected))
+        raise InputError(f"{where}: unknown key '{unknown[0]}'{hint}; known: {', '.join(expected)}")
 
 
 def _projection(width: int, config: SerConfig) -> nn.Module:
