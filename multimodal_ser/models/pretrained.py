@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.packaged import package_hint, packaged_folder
 
 SETTINGS = ("config.json", "preprocessor_config.json")
 SAFE_WEIGHTS, SAFE_INDEX, TORCH_WEIGHTS = (
@@ -29,19 +30,30 @@ _HUB_SAFE_WEIGHTS = (SAFE_WEIGHTS, SAFE_INDEX, "model-*.safetensors")
 def find_pretrained(
     name_or_folder: str, revision: str | None = None, settings: Sequence[str] = SETTINGS
 ) -> Path:
-    """The folder of a checkpoint: a local one as it is, a hub name by way of the hub's cache.
+    """The folder of a checkpoint: a local one as it is, a hub name by way of a package or the hub's cache.
 
-    settings: file names or patterns wanted beside the weights. HF_HUB_OFFLINE=1 stops at the cache.
+    settings: file names or patterns wanted beside the weights. HF_HUB_OFFLINE=1 stops at the cache. A
+    package that carries the published weights comes first, since they need no network.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
     if folder.is_absolute() or name_or_folder.startswith(".") or name_or_folder.count("/") > 1:
         raise InputError(f"there is no checkpoint folder {name_or_folder}")
+    if revision is None and (packaged := packaged_folder(name_or_folder)) is not None:
+        return packaged
     found = _download(name_or_folder, revision, [*settings, *_HUB_SAFE_WEIGHTS])
     if not any((found / name).exists() for name in (SAFE_WEIGHTS, SAFE_INDEX)):
         found = _download(name_or_folder, revision, [*settings, TORCH_WEIGHTS])
     return found
+
+
+def settings_of(name_or_folder: str) -> dict[str, Any]:
+    """The `config.json` of a checkpoint, without fetching its weights."""
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        folder = packaged_folder(name_or_folder) or _download(name_or_folder, None, ["config.json"])
+    return read_settings(folder)
 
 
 def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
@@ -54,7 +66,7 @@ def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
         raise InputError(
             f"{name!r} is no folder here, and the model hub does not give it ({reason}). "
             f"Where the hub can be reached, run `multimodal-ser fetch {name} -o FOLDER` once, "
-            "then give that folder instead of the name."
+            "then give that folder instead of the name." + package_hint(name)
         ) from error
 
 
