@@ -21,6 +21,8 @@ from multimodal_ser.cache import write_json
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d+)")
+_UNFINISHED, _DOOMED = ".writing-", ".removing-"
+_STATE = "state.json"
 
 
 class Checkpoint(NamedTuple):
@@ -38,39 +40,55 @@ class Checkpoints:
         self.folder = Path(folder)
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and forget the older ones."""
+        """Write a checkpoint, in place of one of the same step, and forget the older ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"step-{step:08d}"
-        with tempfile.TemporaryDirectory(
-            dir=self.folder, prefix=".writing-", ignore_cleanup_errors=True
-        ) as name:
-            written = Path(name) / "checkpoint"
-            written.mkdir()
-            save_file(whole(checkpoint.weights), written / "weights.safetensors")
-            torch.save(checkpoint.optimizer, written / "optimizer.pt")
-            write_json(written / "state.json", checkpoint.state)
-            for path in written.iterdir():
-                with path.open("rb+") as file:
-                    os.fsync(file.fileno())
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(written, target)
+        target = self._of(step)
+        written = Path(tempfile.mkdtemp(dir=self.folder, prefix=_UNFINISHED)) / target.name
+        written.mkdir()
+        save_file(whole(checkpoint.weights), written / "weights.safetensors")
+        torch.save(checkpoint.optimizer, written / "optimizer.pt")
+        write_json(written / _STATE, checkpoint.state)
+        for path in written.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        self._remove(target)
+        os.replace(written, target)
         for old in self._steps()[:-KEPT]:
-            shutil.rmtree(self.folder / f"step-{old:08d}", ignore_errors=True)
-        for leftover in self.folder.glob(".writing-*"):  # of a run that was killed while writing
-            shutil.rmtree(leftover, ignore_errors=True)
+            self._remove(self._of(old))
+        self.tidy()
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, or None."""
         steps = self._steps()
         if not steps:
             return None
-        folder = self.folder / f"step-{steps[-1]:08d}"
+        folder = self._of(steps[-1])
         return Checkpoint(
             load_file(folder / "weights.safetensors"),
             torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True),
-            json.loads((folder / "state.json").read_text(encoding="utf-8")),
+            _read_state(folder),
         )
+
+    def latest_state(self) -> dict[str, Any] | None:
+        """The state of the newest checkpoint, without its weights."""
+        steps = self._steps()
+        return _read_state(self._of(steps[-1])) if steps else None
+
+    def tidy(self) -> None:
+        """Remove what a run left behind that was killed while writing or removing."""
+        for prefix in (_UNFINISHED, _DOOMED):
+            for leftover in self.folder.glob(f"{prefix}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _remove(self, folder: Path) -> None:
+        """Take a checkpoint away at once: a folder half removed must not look like a checkpoint."""
+        if folder.exists():
+            doomed = Path(tempfile.mkdtemp(dir=self.folder, prefix=_DOOMED))
+            os.replace(folder, doomed / folder.name)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _of(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _steps(self) -> list[int]:
         with contextlib.suppress(FileNotFoundError):
@@ -81,3 +99,7 @@ class Checkpoints:
 def whole(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights as safetensors wants them: on the CPU, contiguous, none sharing memory with another."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / _STATE).read_text(encoding="utf-8"))

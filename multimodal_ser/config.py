@@ -6,23 +6,22 @@ stopped.
 """
 
 import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from multimodal_ser import __version__, settings
+from multimodal_ser import settings
+from multimodal_ser.audio_store import AudioStore, decode
+from multimodal_ser.augmentation import Augmentation, AugmentationConfig
 from multimodal_ser.cache import hash_file, write_json, write_text
 from multimodal_ser.corpora.reading import split_by_fold
-from multimodal_ser.data import Collate, Examples, decode
+from multimodal_ser.data import Collate, Examples, hash_utterances
+from multimodal_ser.environment import environment
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference import Predictor, calibrate
+from multimodal_ser.inference import CALIBRATION, Predictor, calibrate
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest, read
 from multimodal_ser.models.encoding import AudioEncoder
@@ -31,11 +30,14 @@ from multimodal_ser.models.ser import SerConfig, SerModel, audio_encoder
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
-from multimodal_ser.training import Progress, TrainingConfig, train
+from multimodal_ser.processes import processes
+from multimodal_ser.run_folder import Progress, RunFolder
+from multimodal_ser.training import TrainingConfig, train
+from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 
 AUDIO_FROZEN = ("nothing", "front_end", "all")
 TEXT_FROZEN = ("nothing", "embeddings", "all")
-_REPORTED = ("torch", "torchaudio", "transformers", "accelerate", "numpy", "openai-whisper")
+ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may change when a run goes on
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class DataConfig:
     development: str = "development"
     fold: int | None = None  # test on this fold, develop on the next, train on the others
     choose_transcript: bool = False  # draw one of several transcripts each time, in training
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    transcripts: TranscriptConfig = field(default_factory=TranscriptConfig)
     cache: str | None = None  # folder for decoded audio; None = the user's cache
 
 
@@ -60,6 +64,11 @@ class AudioConfig:
     keep_layers: int | None = None  # drop the blocks behind these
     frozen: str = "front_end"
     mel: MelConfig = field(default_factory=MelConfig)
+
+    @property
+    def chosen_kind(self) -> str:
+        """The kind of a pretrained encoder."""
+        return self.kind or ("whisper" if "whisper" in self.encoder.lower() else "hubert")
 
 
 @dataclass(frozen=True)
@@ -125,30 +134,40 @@ def load_config(path: str | os.PathLike, changes: Sequence[str] = ()) -> RunConf
 
 
 def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> Progress:
-    """Train what `config` describes in `folder`, and leave a model folder in it."""
+    """Train what `config` describes in `folder`, and leave a model folder in it; a finished run stays."""
     folder = Path(folder)
     manifest = load_manifest(config.data)
-    training, development = (manifest.split(getattr(config.data, name)) for name in ("train", "development"))
-    torch.manual_seed(config.training.seed)
-    model = build_model(config.model, training)
-    if restart and (folder / "checkpoints").exists():
-        shutil.rmtree(folder / "checkpoints")
-    write_text(folder / "config.resolved.yaml", settings.dump(config))
-    write_json(folder / "environment.json", _environment(config))
+    parts = tuple(manifest.split(getattr(config.data, name)) for name in ("train", "development"))
+    team = processes(config.training.device == "cpu")
+    with team.main_process_first():
+        if restart and team.is_main_process:
+            RunFolder(folder).forget()
+        before = _earlier(config, folder, parts)
+    if before is not None and before.finished and (folder / "model" / CALIBRATION).is_file():
+        return before
 
-    decoded = [decode(part, _cache(config)) if model.audio else None for part in (training, development)]
+    torch.manual_seed(config.training.seed)
+    model = build_model(config.model, parts[0])
+    if team.is_main_process:
+        write_text(folder / "config.resolved.yaml", settings.dump(config))
+        facts = environment(config.training.seed, config.data.manifest, team.num_processes)
+        write_json(folder / "environment.json", facts)
+        write_json(folder / "parameters.json", parameter_counts(model))
+    with team.local_main_process_first():
+        stores = _decoded(config.data, manifest, parts) if model.audio else (None, None)
     train_on = Examples(
-        training,
-        decoded[0],
+        parts[0],
+        stores[0],
         model.config.classes,
         config.training.seed,
+        *_changes(config.data, parts[0]),
         choose_transcript=config.data.choose_transcript,
     )
-    develop_on = Examples(development, decoded[1], model.config.classes)
+    develop_on = Examples(parts[1], stores[1], model.config.classes)
     collate = Collate(model.config.classes, model.text.tokenize if model.text else None)
     objective = OBJECTIVES[config.objective](model, config)
-    progress = train(objective, train_on, develop_on, collate, config.training, folder)
-    if int(os.environ.get("RANK", "0")) == 0:
+    progress = train(objective, train_on, develop_on, collate, config.training, folder, _described(config))
+    if team.is_main_process:
         model.save_pretrained(folder / "model")
         weights = hash_file(folder / "model" / "model.safetensors")
         calibrate(Predictor(model, name=weights), develop_on, folder / "model")
@@ -177,9 +196,8 @@ def build_audio(config: AudioConfig) -> AudioEncoder:
     """The audio encoder, frozen as the configuration says; an untrained one is never frozen."""
     if config.encoder == "mel":
         return audio_encoder("mel").from_config(config.mel)
-    kind = config.kind or ("whisper" if "whisper" in config.encoder.lower() else "hubert")
     options: dict[str, Any] = {"keep_layers": config.keep_layers} if config.keep_layers else {}
-    encoder = audio_encoder(kind).from_pretrained(
+    encoder = audio_encoder(config.chosen_kind).from_pretrained(
         config.encoder, frozen_front_end=config.frozen != "nothing", **options
     )
     return encoder.requires_grad_(False) if config.frozen == "all" else encoder
@@ -196,52 +214,52 @@ def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
     return encoder.requires_grad_(False) if config.frozen == "all" else encoder
 
 
-def _cache(config: RunConfig) -> Path | None:
-    return None if config.data.cache is None else Path(config.data.cache)
+def _changes(config: DataConfig, training: Manifest) -> tuple[Augmentation | None, TranscriptErrors | None]:
+    """What is done to the sound and to the words of training utterances."""
+    change_audio = Augmentation(config.augmentation) if config.augmentation.is_on else None
+    if not config.transcripts.corrupted:
+        return change_audio, None
+    texts = [utterance.text or "" for utterance in training.utterances]
+    return change_audio, TranscriptErrors(config.transcripts, texts)
 
 
-def _environment(config: RunConfig) -> dict[str, Any]:
-    """What else than the configuration decides about the numbers."""
-    return {
-        "multimodal_ser": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _REPORTED},
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "devices": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
-        "seed": config.training.seed,
-        "manifest": config.data.manifest,
-        "manifest_hash": hash_file(config.data.manifest),
-    }
+def parameter_counts(model: SerModel) -> dict[str, Any]:
+    """All and trainable parameters, of the whole network and of its parts."""
+
+    def count(module: torch.nn.Module) -> dict[str, int]:
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+        return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trains in sizes if trains)}
+
+    return {**count(model), "parts": {name: count(part) for name, part in model.named_children()}}
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest]) -> Progress | None:
+    """How far an earlier call came; an error if it did something else."""
+    run_folder = RunFolder(folder)
+    utterances = hash_utterances(*(part.utterances for part in parts))
+    run_folder.refuse_other_settings(
+        {"training": config.training.lasting, "utterances": utterances, **_described(config)}
+    )
+    return run_folder.progress()
 
 
-def _commit() -> str | None:
-    """The commit of this package's sources, with a + if they were changed; None for an installed package."""
-    sources = Path(__file__).parent
-    try:
-        said = [
-            subprocess.run(
-                ["git", "-C", os.fspath(sources), *command],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=10,
-            ).stdout.strip()
-            for command in (
-                ("rev-parse", "HEAD"),
-                ("status", "--porcelain", "--", "."),
-                ("ls-files", "--", "."),
-            )
-        ]
-    except (OSError, subprocess.SubprocessError):
-        return None
-    commit, changed, tracked = said
-    return (commit + "+" * bool(changed)) if tracked else None
+def _decoded(
+    config: DataConfig, manifest: Manifest, parts: Sequence[Manifest]
+) -> tuple[AudioStore, AudioStore]:
+    """The audio of training and development utterances."""
+    folder = None if config.cache is None else Path(config.cache)
+    if config.fold is None:
+        first, second = (decode(part, folder) for part in parts)
+        return first, second
+    # All folds share one decoding, of everything.
+    store = decode(manifest, folder)
+    position = {utterance.id: n for n, utterance in enumerate(manifest.utterances)}
+    first, second = (store.rows([position[u.id] for u in part.utterances]) for part in parts)
+    return first, second
+
+
+def _described(config: RunConfig) -> dict[str, Any]:
+    """What has to stay the same for a run to go on, apart from its training settings and utterances."""
+    values = settings.plain(config)
+    data = {name: value for name, value in values["data"].items() if name not in ELSEWHERE}
+    return {**{name: values[name] for name in values if name != "training"}, "data": data}

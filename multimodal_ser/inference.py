@@ -15,8 +15,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from multimodal_ser.audio_store import decode
+from multimodal_ser.batches import DurationBatches
 from multimodal_ser.cache import hash_file, write_json
-from multimodal_ser.data import Collate, DurationBatches, Examples, decode, iterate, loader
+from multimodal_ser.data import Collate, Examples, iterate, loader
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
@@ -25,6 +27,7 @@ from multimodal_ser.models.ser import SerModel
 
 CALIBRATION = "calibration.json"
 COVERAGE = 0.9  # of the intervals
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # coverages whose half widths are kept, to see how far they hold
 BATCH_SECONDS = 60.0  # of audio at once
 
 
@@ -104,6 +107,7 @@ def calibrate(predictor: Predictor, development: Examples, folder: Path, coverag
     table = predictor.predict(development)
     first = predictor.model.readings[0]
     radius: dict[str, dict[str, float | None]] = {reading: {} for reading in predictor.model.readings}
+    radii: dict[str, dict[str, list[float | None]]] = {reading: {} for reading in predictor.model.readings}
     for dimension in DIMENSIONS:
         labels = np.array(
             [np.nan if (v := getattr(u, dimension)) is None else v for u in development.utterances],
@@ -112,9 +116,16 @@ def calibrate(predictor: Predictor, development: Examples, folder: Path, coverag
         labelled = ~np.isnan(labels)
         for reading in predictor.model.readings:
             name = dimension if reading == first else f"{reading}_{dimension}"
-            width = conformal_radius(labels[labelled] - table[name].to_numpy()[labelled], coverage)
-            radius[reading][dimension] = width if np.isfinite(width) else None
-    predictor.calibration = {"coverage": coverage, "utterances": len(development), "radius": radius}
+            residuals = labels[labelled] - table[name].to_numpy()[labelled]
+            widths = [conformal_radius(residuals, level) for level in (coverage, *LEVELS)]
+            finite = [width if np.isfinite(width) else None for width in widths]
+            radius[reading][dimension], radii[reading][dimension] = finite[0], finite[1:]
+    predictor.calibration = {
+        "coverage": coverage,
+        "utterances": len(development),
+        "radius": radius,
+        "levels": {"coverage": list(LEVELS), "radius": radii},
+    }
     write_json(folder / CALIBRATION, predictor.calibration)
     return predictor.calibration
 

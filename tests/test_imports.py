@@ -34,7 +34,7 @@ LAYERS = [
         "optimisation",
         "processes",
     },
-    {"audio_store", "run_folder"},
+    {"audio_store", "batches", "run_folder"},
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
