@@ -5,11 +5,13 @@ An experiment file holds only what differs from the defaults, or from one other 
 the nearest.
 """
 
+import contextlib
+import math
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,22 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 
 Settings = TypeVar("Settings")
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key twice: YAML would take the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"key '{key}' occurs twice", problem_mark=key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def read(path: str | os.PathLike, changes: Sequence[str] = ()) -> dict[str, Any]:
@@ -37,7 +55,7 @@ def read(path: str | os.PathLike, changes: Sequence[str] = ()) -> dict[str, Any]
         if not equals or not key.strip():
             raise InputError(f"--set {change}: write key=value, for example training.epochs=3")
         try:
-            parsed = yaml.safe_load(value)
+            parsed = yaml.load(value, _Loader)
         except yaml.YAMLError:
             raise InputError(f"--set {change}: '{value}' is not a YAML value") from None
         for part in reversed(key.strip().split(".")):
@@ -67,6 +85,9 @@ def parse(kind: type[Settings], values: Mapping[str, Any] | None, where: str = "
         if key not in known:
             hint = nearest(str(key), list(known))
             raise InputError(f"{place}: unknown key '{key}'{hint}; known: {', '.join(known)}")
+    for name, field in known.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{place}: '{name}' is missing, and it has no default")
     hints = typing.get_type_hints(kind)
     parsed = {
         key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in values.items()
@@ -98,7 +119,7 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as a YAML file ({error})") from None
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if values is None:
@@ -124,6 +145,13 @@ def _value(hint: Any, value: Any, place: str) -> Any:
     if origin in (list, tuple):
         if not isinstance(value, list):
             raise InputError(f"{place} = {value!r}: expected a list")
+        if origin is tuple and arguments[-1] is not Ellipsis:
+            if len(value) != len(arguments):
+                raise InputError(f"{place} = {value!r}: expected a list of {len(arguments)}")
+            return tuple(
+                _value(kind, item, f"{place}[{n}]")
+                for n, (kind, item) in enumerate(zip(arguments, value, strict=True))
+            )
         return origin(_value(arguments[0], item, f"{place}[{n}]") for n, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
@@ -150,14 +178,14 @@ def _one_of(hints: tuple[Any, ...], value: Any, place: str) -> Any:
 
 
 def _scalar(hint: type, value: Any, place: str) -> Any:
+    received = value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    is_kind = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
+    if is_kind and not (hint is float and not math.isfinite(value)):
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise InputError(f"{place} = {value!r}: expected {names.get(hint, hint.__name__)}")
+    raise InputError(f"{place} = {received!r}: expected {names.get(hint, hint.__name__)}")

@@ -32,6 +32,9 @@ class SupervisedConfig:
     hide: float = 0.1  # probability that the fused reading lacks the audio, and that it lacks the text
 
     def __post_init__(self) -> None:
+        for name in ("concordance", "squared_error", "classes", "single_readings"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} = {getattr(self, name)}: the weight of a loss is not negative")
         if not 0 <= self.hide <= 0.5:
             raise InputError(f"hide = {self.hide}: a probability from 0 to 0.5, since both branches have it")
         if self.concordance + self.squared_error + self.classes <= 0:
@@ -47,6 +50,11 @@ class Supervised(Objective):
         super().__init__()
         if config.classes and not model.config.classes:
             raise InputError("the loss has a weight for classes, but the model has none: name model.classes")
+        if model.config.classes and not config.classes:
+            raise InputError(
+                "the model has classes, but the loss has no weight for them, so they would stay as random as "
+                "they begin: set loss.classes, or leave model.classes out"
+            )
         self.model = model
         self.config = config
 
