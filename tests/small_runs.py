@@ -1,6 +1,8 @@
 """A corpus of a few tiny recordings and networks that train on it in a second; for tests of training."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,3 +89,27 @@ def split(path: Path, name: str, **changes: Any) -> Manifest:
     """One split of a manifest, each utterance with the given changes."""
     part = read(path).split(name)
     return replace(part, utterances=[replace(u, **changes) for u in part.utterances])
+
+
+def python(*arguments: str | os.PathLike, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on one thread, with the tests importable; what it says is kept."""
+    return subprocess.run(
+        [sys.executable, *map(os.fspath, arguments)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.fspath(Path(__file__).parent),
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def two_processes(script: Path, *arguments: str | os.PathLike) -> None:
+    """Run a script as two processes that train together on the CPU."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    done = python(*launcher, script, *arguments)
+    assert done.returncode == 0, done.stderr
