@@ -123,3 +123,28 @@ def test_conformal_rank_in_closed_form():
     assert metrics.conformal_radius(range(1, 10), 0.95) == math.inf
     with pytest.raises(ValueError, match="between 0 and 1, received 95"):
         metrics.conformal_radius([1.0], 95)
+
+
+def test_a_resample_drawn_in_pieces_is_the_same_resample(monkeypatch):
+    speakers = [str(i // 30) for i in range(300)]
+    rows = GENERATOR.normal(size=(300, 2, 3))
+    whole = metrics.Resampling(speakers, seed=5, resamples=101).draws(rows)
+    monkeypatch.setattr(metrics, "_CELLS", 70)  # ten speakers: seven resamples at a time
+    in_pieces = metrics.Resampling(speakers, seed=5, resamples=101).draws(rows)
+    assert whole.shape == (101, 2, 3)
+    np.testing.assert_allclose(in_pieces, whole, atol=1e-12)
+
+
+def test_moments_of_rows_add_up_to_moments_and_leave_out_what_is_not_labelled():
+    labels = LABELS.copy()
+    labels[::3] = math.nan
+    kept = ~np.isnan(labels)
+    rows = metrics.moment_rows(PREDICTIONS, labels, origin=2.0)
+    expected = metrics.moments(PREDICTIONS[kept] - 2, labels[kept] - 2)
+    np.testing.assert_allclose(rows.sum(0), expected)
+    assert metrics.ccc_of(rows.sum(0)) == pytest.approx(metrics.ccc(PREDICTIONS[kept], labels[kept]))
+
+
+def test_a_resampling_needs_one_speaker_per_row():
+    with pytest.raises(ValueError, match="2 speakers for 3 predictions"):
+        metrics.Resampling(["a", "b"]).draws(np.zeros((3, 1)))

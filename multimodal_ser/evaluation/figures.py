@@ -87,20 +87,21 @@ def subgroups_figure(measured: dict[str, Any]) -> Figure | None:
 
 def scatter_figure(predictions: pd.DataFrame, measured: dict[str, Any], scale: Scale) -> Figure | None:
     """Prediction against label; a density where there are too many points to see."""
-    labelled = [name for name in DIMENSIONS if predictions[f"label_{name}"].notna().any()]
+    known = {name: predictions[[f"label_{name}", name]].dropna().to_numpy(dtype=float) for name in DIMENSIONS}
+    labelled = [name for name, points in known.items() if len(points)]
     if not labelled:
         return None
     figure, panels = _panels(len(labelled), PANEL_HEIGHT)
     first = next(iter(measured["readings"].values()))
     for axes, name in zip(panels, labelled, strict=True):
-        known = predictions[[f"label_{name}", name]].dropna().to_numpy(dtype=float)
-        low, high = min(scale.low, known.min()), max(scale.high, known.max())
+        points = known[name]
+        low, high = min(scale.low, points.min()), max(scale.high, points.max())
         _identity(axes, low, high)
-        if len(known) > CROWD:
-            density = axes.hexbin(*known.T, gridsize=32, mincnt=1, bins="log", cmap="cividis", linewidths=0)
+        if len(points) > CROWD:
+            density = axes.hexbin(*points.T, gridsize=32, mincnt=1, bins="log", cmap="cividis", linewidths=0)
             figure.colorbar(density, ax=axes, label="utterances", pad=0.02, shrink=0.75)
         else:
-            axes.scatter(*known.T, s=9, alpha=0.55, color=COLOURS[name], linewidths=0, marker=MARKERS[name])
+            axes.scatter(*points.T, s=9, alpha=0.55, color=COLOURS[name], linewidths=0, marker=MARKERS[name])
         _scale_ticks(axes, scale)
         value = first[name].get("ccc", {}).get("value")
         axes.set_title(name if value is None else f"{name}: CCC {value:.2f}", color=COLOURS[name])
@@ -130,7 +131,7 @@ def calibration_figure(measured: dict[str, Any], scale: Scale) -> Figure | None:
 
 def speakers_figure(speakers: pd.DataFrame, scale: Scale) -> Figure | None:
     """Mean prediction against mean label per speaker, and how CCC differs between speakers."""
-    drawn = [name for name in DIMENSIONS if speakers[f"label_{name}"].notna().sum() > 1]
+    drawn = [name for name in DIMENSIONS if len(speakers[[name, f"label_{name}"]].dropna()) > 1]
     if not drawn:
         return None
     has_ccc = any(speakers[f"ccc_{name}"].notna().any() for name in drawn)

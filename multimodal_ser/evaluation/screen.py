@@ -11,11 +11,11 @@ _UNDEFINED = "-"
 def screen(measured: dict[str, Any]) -> str:
     """One set of `metrics.json`: CCC of every reading, what words and fusion are worth, coverage, classes."""
     stated = measured["protocol"]
+    warning = _undefined_line(measured["undefined_predictions"])
     if not any(stated["labelled"].values()) and not measured.get("classes", {}).get("utterances"):
-        return (
-            f"{title(stated)}\nno labels in this manifest: predictions are written, nothing can be measured"
-        )
-    lines = [title(stated), f"selection: {stated['selection']}", ""]
+        nothing = "no labels in this manifest: predictions are written, nothing can be measured"
+        return "\n".join([title(stated), *warning, nothing])
+    lines = [title(stated), f"selection: {stated['selection']}", *warning, ""]
     if any(stated["labelled"].values()):
         lines += _table_lines(measured["readings"])
         lines += [f"{name}: {_differences(found)}" for name, found in measured["differences"].items()]
@@ -52,6 +52,14 @@ def title(protocol: dict[str, Any]) -> str:
         f"CCC on {corpus}, {protocol['set']}: {protocol['utterances']:,} utterances of "
         f"{protocol['speakers']:,} speakers{seen}; intervals {protocol['intervals']}"
     )
+
+
+def _undefined_line(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"WARNING: {count:,} utterances have predictions that are not numbers; has the training diverged?"
+    ]
 
 
 def _table_lines(readings: dict[str, Any]) -> list[str]:

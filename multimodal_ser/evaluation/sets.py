@@ -123,6 +123,7 @@ def measure(
     values = Values.of(table, utterances, predictor.model.readings, scale)
     groups = subgroups(utterances, seconds, training)
     found = {
+        "undefined_predictions": int(np.isnan(values.said).any(axis=(0, 1)).sum()),
         **reading_figures(values, seed),
         "calibration": calibration(values, seed),
         "subgroups": group_figures(values, groups, seed) if values.is_labelled.any() else {},
