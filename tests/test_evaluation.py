@@ -15,6 +15,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import evaluate, measure, screen, table
 from multimodal_ser.evaluation.figures import intervals_figure, read_table
 from multimodal_ser.evaluation.groups import subgroups
+from multimodal_ser.evaluation.page import write_page
 from multimodal_ser.evaluation.training_data import TrainingData
 from multimodal_ser.evaluation.transcript_kinds import kinds_of, transcripts
 from multimodal_ser.labels import DIMENSIONS, MSP_SCALE
@@ -294,6 +295,58 @@ def test_class_figures_equal_scikit_learn():
     assert found["confusion"] == sklearn_metrics.confusion_matrix(labels, predicted).tolist()
     assert found["most_frequent_class"]["class"] == "neutral"
     assert found["most_frequent_class"]["weighted_accuracy"] == labels.count("neutral") / len(labels)
+
+
+def test_classes_are_compared_between_transcripts_too(tmp_path):
+    class Reader(Stub):
+        """Takes the class from the transcript, and says anger where there is none."""
+
+        def predict(self, examples):
+            return (
+                super()
+                .predict(examples)
+                .assign(
+                    share_anger=[0.5] * len(examples),
+                    share_neutral=[
+                        float(bool(u.text) and float(u.text.split()[0]) > 0.5) for u in examples.utterances
+                    ],
+                )
+            )
+
+    shares = {"anger": 0.5, "neutral": 0.5}
+    utterances = [
+        replace(
+            u,
+            emotion="neutral" if float(u.text.split()[0]) > 0.5 else "anger",
+            meta=u.meta | {"shares": shares},
+            **dict.fromkeys(DIMENSIONS),
+        )
+        for u in corpus()
+    ]
+    stub = Reader(classes=("anger", "neutral"))
+    report = evaluate(stub, manifest_of(utterances), ["test"], tmp_path, ["empty", "asr"])
+    found = report["sets"]["test"]["transcripts"]
+    assert found["empty"]["classes"]["given"]["weighted_accuracy"]["value"] == 1
+    angry = sum(u.emotion == "anger" for u in utterances) / N
+    assert found["empty"]["classes"]["empty"]["weighted_accuracy"]["value"] == pytest.approx(angry)
+    assert found["empty"]["classes"]["empty"]["unweighted_accuracy"]["value"] == 0.5
+    having = [u for u in utterances if "asr:tiny" in u.transcripts]
+    right = [(float(u.transcripts["asr:tiny"].split()[0]) > 0.5) == (u.emotion == "neutral") for u in having]
+    heard = found["asr:tiny"]["classes"]["asr:tiny"]
+    assert (heard["utterances"], heard["weighted_accuracy"]["value"]) == (
+        N // 2,
+        pytest.approx(np.mean(right)),
+    )
+    assert "2 classes, 120 utterances: weighted accuracy 1.00" in screen(report["sets"]["test"])
+    page = write_page(tmp_path).read_text()
+    assert "given, where there is asr:tiny" in page
+    assert "always “anger”" in page or "always “neutral”" in page
+
+
+def test_a_set_without_labels_is_predicted_once(tmp_path):
+    stub = Stub()
+    evaluate(stub, manifest_of(corpus(**dict.fromkeys(DIMENSIONS))), ["test"], tmp_path, ["all"])
+    assert stub.calls == 1
 
 
 def test_calibration_bins_lie_on_the_planted_line():

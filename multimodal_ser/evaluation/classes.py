@@ -40,6 +40,7 @@ def class_figures(
     counts = metrics.confusion(said, [u.emotion for u in own], classes)
     for name, of in MEASURES.items():
         found[name] = asdict(resampling.interval(of(counts), np.array([of(drawn) for drawn in draws])))
+    found["occurring"] = int((counts.sum(1) > 0).sum())
     found["most_frequent_class"] = {
         "class": classes[int(counts.sum(1).argmax())],
         "weighted_accuracy": float(counts.sum(1).max() / counts.sum()),

@@ -76,7 +76,8 @@ def evaluate(
     kinds = {}
     for name, part in parts.items():
         _check_fit(predictor, part, name)
-        kinds[name] = transcript_kinds.kinds_of(part.utterances, transcripts if reads_words else ())
+        can_compare = reads_words and _has_labels(part.utterances, predictor.model.config.classes)
+        kinds[name] = transcript_kinds.kinds_of(part.utterances, transcripts if can_compare else ())
     examples = {name: predictor.examples(part, cache) for name, part in parts.items()}
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -135,6 +136,10 @@ def measure(
     return found
 
 
+def _has_labels(utterances: Sequence[Utterance], classes: Sequence[str]) -> bool:
+    return any(u.emotion in classes or any(getattr(u, d) is not None for d in DIMENSIONS) for u in utterances)
+
+
 def _check_fit(predictor: Predictor, part: Manifest, name: str) -> None:
     """A model needs what it reads: sound, words, or at least one of them."""
     readings = predictor.model.readings
@@ -171,6 +176,7 @@ def _other_transcripts(
             kind,
             utterances,
             predictor.model.readings,
+            predictor.model.config.classes,
             scale,
             seed,
         )

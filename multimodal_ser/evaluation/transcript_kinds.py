@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from multimodal_ser.data import Examples
 from multimodal_ser.errors import InputError
+from multimodal_ser.evaluation.classes import class_figures
 from multimodal_ser.evaluation.dimensions import reading_figures
 from multimodal_ser.evaluation.values import Values
 from multimodal_ser.labels import Scale, nearest
@@ -85,6 +86,7 @@ def kind_figures(
     kind: str,
     utterances: Sequence[Utterance],
     readings: Sequence[str],
+    classes: Sequence[str],
     scale: Scale,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -97,6 +99,12 @@ def kind_figures(
             first, readings=(GIVEN, kind), said=np.stack([first.said[row], second.said[row]])
         ).only(chosen.present)
         found["readings"][reading] = reading_figures(both, seed)
+    if classes:
+        own = [u for u, is_present in zip(utterances, chosen.present, strict=True) if is_present]
+        found["classes"] = {
+            name: class_figures(table[chosen.present], own, classes, seed)
+            for name, table in ((GIVEN, given), (kind, other))
+        }
     return found
 
 
