@@ -107,7 +107,8 @@ def _parts_by_voice(marked: Iterable[Piece]) -> list[Part]:
     """Who says what in one cue, as its voice tags have it."""
     said: list[tuple[str | None, list[str]]] = []
     for piece in marked:
-        if said and said[-1][0] == piece.speaker:
+        is_blank = not piece.text.strip()  # between two tags of the same voice
+        if said and (is_blank or said[-1][0] == piece.speaker):
             said[-1][1].append(piece.text)
         else:
             said.append((piece.speaker, [piece.text]))

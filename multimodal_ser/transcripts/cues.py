@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+LONGEST = 1_000_000.0  # seconds; nothing is recorded for eleven days
 PAUSE = 0.5  # seconds without a word that end a cue, for formats that know words only
 _SHOWN_PLACES = 3
 # Control characters, lone surrogates (JSON can write them, no file can) and invisible marks of direction and

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.text_files import lines_of
-from multimodal_ser.transcripts.cues import Cue, Problem, Transcript, Word, cues_of_words, tidy
+from multimodal_ser.transcripts.cues import LONGEST, Cue, Problem, Transcript, Word, cues_of_words, tidy
 
 BAD_LINE = "not an entry of this format, left out"
 NO_TIME = "its times are not times, left out"
+NO_TURN = "its times or its speaker cannot be, left out"
 _NOT_SPEECH = ("non-lex", "misc", "noscore", "non-speech")
 _ABSENT = ("<na>", "na", "unknown", "null", "-")
 _CTM = re.compile(r"\S+\s+\S+\s+-?[0-9.]+\s+-?[0-9.]+\s+\S+(?:\s+(?:[0-9.eE+-]+|NA)(?:\s+\S+){0,2})?")
@@ -85,8 +86,9 @@ def read_turns(text: str, path: Path) -> tuple[list[Turn], list[Problem]]:
     turns = []
     for entry in _of_one_recording(entries, path):
         times = _times(entry.fields[3], entry.fields[4])
-        if times is None or not (speaker := _known(tidy(entry.fields[7]))):
-            problems.append(Problem(f"line {entry.line}", NO_TIME, " ".join(entry.fields)[:60]))
+        is_turn = times is not None and 0 <= times[0] < times[1] <= LONGEST
+        if not is_turn or not (speaker := _known(tidy(entry.fields[7]))):
+            problems.append(Problem(f"line {entry.line}", NO_TURN, " ".join(entry.fields)[:60]))
         else:
             turns.append(Turn(*times, speaker))
     if not turns and text.strip():

@@ -65,10 +65,12 @@ def read_transcript(path: str | os.PathLike, media_seconds: float | None = None)
     return repaired(found, media_seconds)
 
 
-def read_speakers(path: str | os.PathLike) -> list[Turn]:
-    """The speakers' turns of an RTTM file, in order of time."""
+def read_speakers(path: str | os.PathLike) -> tuple[list[Turn], list[Problem]]:
+    """The speakers' turns of an RTTM file in order of time, and what was left out."""
     path = Path(path)
-    return read_turns(_text_of(path)[0], path)[0]
+    text, guessed = _text_of(path)
+    turns, problems = read_turns(text, path)
+    return turns, guessed + problems
 
 
 def kind_of(text: str, path: Path) -> str:

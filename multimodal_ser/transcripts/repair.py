@@ -11,14 +11,14 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
-from multimodal_ser.transcripts.cues import Cue, Problem, Transcript, Word, has_words
+from multimodal_ser.transcripts.cues import LONGEST, Cue, Problem, Transcript, Word, has_words
 
 SPEAKING_RATE = 2.5  # words per second, to guess how long a cue lasts whose end is unusable
 SHORTEST_GUESS = 0.5  # seconds
 ROUNDING = 0.05  # seconds by which cues may overlap through rounded times, mended without a word
+MOST_AT_ONCE = 16  # cues that are looked at for an overlap; real transcripts have a few
 FASTEST_SPEECH = 7.0  # words per second that a cue may reach when it is cut
 END_TOLERANCE = 1.0  # seconds by which lengths of a compressed file differ between programs
-LONGEST = 1_000_000.0  # seconds; nothing is recorded for eleven days
 DAY = 86_400.0  # seconds; times beyond it are rather milliseconds
 # Words per second of cues: speech has 1 to 5, cues with pauses less, chapters of an episode about 0.01. Times
 # in milliseconds taken for seconds give a thousandth, and the other way round.
@@ -39,7 +39,7 @@ NOT_IN_ORDER = "begins before the cue above it, sorted"
 TWICE = "same times and words as another cue, left out"
 BEYOND = "begins after the end of the audio, left out"
 CUT_AT_END = "ends after the end of the audio, cut there"
-OVERLAP = "overlaps the next cue, end moved to its start"
+OVERLAP = "overlaps a later cue, end moved to its start"
 CROSSTALK = "two speakers at once, kept"
 TOO_FULL = "overlaps a later cue and has too many words to be cut, kept"
 UNCOVERED = "the transcript ends long before the audio; it may be of another recording or cut off"
@@ -156,30 +156,27 @@ def _within_audio(cues: list[Cue], media_seconds: float, problems: list[Problem]
 
 
 def _not_overlapping(cues: list[Cue], problems: list[Problem]) -> list[Cue]:
-    """Cut a cue where the next one of the same or an unknown speaker begins; report what is kept."""
+    """Cut cues where another of the same or an unknown speaker begins; report what is kept."""
     kept: list[Cue] = []
-    latest: dict[str | None, int] = {}  # position of each speaker's last cue
-    for position, cue in enumerate(cues):
-        neighbours = {position - 1} if position else set()
-        if cue.speaker in latest:
-            neighbours.add(latest[cue.speaker])
-        for number in sorted(neighbours):
+    reaching: list[int] = []  # positions of the cues that may reach beyond the start of this one
+    for cue in cues:
+        reaching = [number for number in reaching if kept[number].end > cue.start][-MOST_AT_ONCE:]
+        found = {}  # one of each sort for a cue
+        for number in reaching:
             before = kept[number]
-            if before.end <= cue.start:
-                continue
-            overlap = before.end - cue.start
-            remains = cue.start - before.start
+            overlap, remains = before.end - cue.start, cue.start - before.start
+            seconds = f"{overlap:.3f} seconds"
             if before.speaker != cue.speaker and None not in (before.speaker, cue.speaker):
-                problems.append(Problem(cue.place, CROSSTALK, f"{overlap:.3f} seconds"))
+                found.setdefault(CROSSTALK, Problem(cue.place, CROSSTALK, seconds))
             elif remains * FASTEST_SPEECH >= _number_of_words(before.text) or overlap <= ROUNDING < remains:
                 if overlap > ROUNDING:
-                    problems.append(Problem(before.place, OVERLAP, f"{overlap:.3f} seconds"))
+                    found.setdefault(OVERLAP, Problem(before.place, OVERLAP, seconds))
                 kept[number] = replace(before, end=cue.start)
             else:
-                problems.append(Problem(before.place, TOO_FULL, f"{overlap:.3f} seconds"))
+                found.setdefault(TOO_FULL, Problem(before.place, TOO_FULL, seconds))
+        problems += found.values()
+        reaching.append(len(kept))
         kept.append(cue)
-        if cue.speaker not in latest or kept[latest[cue.speaker]].end <= cue.end:
-            latest[cue.speaker] = position
     return kept
 
 
