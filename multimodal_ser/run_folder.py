@@ -77,12 +77,12 @@ class RunFolder:
 
     def begin(self, progress: Progress) -> None:
         """Take away what comes after `progress`: it will be written again."""
-        lines = []
-        if self.history.exists() and progress.step:
-            written = self.history.read_text(encoding="utf-8").splitlines(keepends=True)
-            # By epoch, not by step: a checkpoint may lie between the last step of an epoch and its line.
-            lines = [x for x in written if x.endswith("\n") and json.loads(x)["epoch"] <= progress.epoch]
-        write_text(self.history, "".join(lines))
+        written = self.history.read_text(encoding="utf-8") if self.history.exists() else None
+        lines = [] if written is None else written.splitlines(keepends=True)
+        # By epoch, not by step: a checkpoint may lie between the last step of an epoch and its line.
+        kept = [x for x in lines if x.endswith("\n") and json.loads(x)["epoch"] <= progress.epoch]
+        if (text := "".join(kept)) != written:
+            write_text(self.history, text)
         self.checkpoints.tidy()
         for leftover in self.best.parent.glob(f".{self.best.stem}.*"):
             leftover.unlink()
