@@ -1,0 +1,1 @@
+"""Which layers of an encoder carry which dimension: measures, controls and what follows from them."""
