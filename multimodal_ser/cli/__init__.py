@@ -28,6 +28,7 @@ VERBS = {
     "train": "train any objective that an experiment file describes",
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
     "compare": "one table over the runs of a recipe: how good, how large, against what",
+    "layers": "measure which layers of an encoder carry which dimension",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 
