@@ -471,3 +471,63 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(run: Run) -
     first, again, other = run("a"), run("b"), run("c", seed=1)
     assert torch.equal(weights(first[0]), weights(again[0]))
     assert not torch.equal(weights(first[0]), weights(other[0]))
+
+
+# Trains five steps and saves the loss of each, as seen by every process, with the weights behind them.
+FIVE_STEPS = """
+import sys
+from pathlib import Path
+
+import small_runs
+import torch
+from multimodal_ser import config as experiment
+from multimodal_ser.objectives.supervised import Supervised
+from multimodal_ser.processes import processes
+
+manifest, folder, accumulation = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+traces = []
+losses = Supervised.losses
+
+def noting(self, outputs):
+    found = losses(self, outputs)
+    if self.training:
+        traces.append(float(found["loss"]))
+    return found
+
+Supervised.losses = noting
+run = small_runs.configured(
+    manifest,
+    model=small_runs.WITHOUT_DROPOUT,
+    loss={"hide": 0.0},
+    training={"max_steps": 5, "accumulation": accumulation},
+)
+encoder = experiment.build_text
+def without_dropout(*arguments):
+    made = encoder(*arguments)
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    made.model.config.attention_probs_dropout_prob = 0.0
+    return made
+experiment.build_text = without_dropout
+experiment.run(run, folder)
+torch.save(traces, f"{folder}/trace{processes(True).process_index}")
+"""
+
+
+@pytest.mark.slow  # starts six processes, each with its own torch
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_two_processes_lose_what_one_loses_in_each_of_five_steps(tmp_path: Path, accumulation: int) -> None:
+    manifest = small_runs.write_corpus(tmp_path / "corpus")
+    script = tmp_path / "five_steps.py"
+    script.write_text(FIVE_STEPS, encoding="utf-8")
+    alone = small_runs.python(script, manifest, tmp_path / "one", "1")
+    assert alone.returncode == 0, alone.stderr
+    small_runs.two_processes(script, manifest, tmp_path / "two", str(accumulation))
+    wanted = torch.tensor(torch.load(tmp_path / "one" / "trace0"))
+    assert len(wanted) == 5
+    for rank in (0, 1):
+        found = torch.tensor(torch.load(tmp_path / "two" / f"trace{rank}"))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    scores = [history(tmp_path / name)[-1]["score"] for name in ("one", "two")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
