@@ -106,6 +106,11 @@ def test_a_cue_is_cut_where_its_speaker_goes_on_even_if_others_spoke_between():
     ]
 
 
+def test_an_end_is_not_guessed_from_a_cue_that_begins_together_but_for_rounding():
+    found = repaired(transcript((3, 2), (3.0000001, 5)))
+    assert times(found) == [(3, 5), (3.0000001, 5)]
+
+
 def test_overlaps_through_rounded_times_are_mended_without_a_word():
     found = repaired(transcript((0, 2.02), (2, 4)))
     assert (times(found), found.problems) == ([(0, 2), (2, 4)], ())

@@ -15,7 +15,7 @@ from multimodal_ser.transcripts.cues import LONGEST, Cue, Problem, Transcript, W
 
 SPEAKING_RATE = 2.5  # words per second, to guess how long a cue lasts whose end is unusable
 SHORTEST_GUESS = 0.5  # seconds
-ROUNDING = 0.05  # seconds by which cues may overlap through rounded times, mended without a word
+ROUNDING = 0.05  # seconds by which rounded times differ; overlaps of less are mended without a word
 MOST_AT_ONCE = 16  # cues that are looked at for an overlap; real transcripts have a few
 FASTEST_SPEECH = 7.0  # words per second that a cue may reach when it is cut
 END_TOLERANCE = 1.0  # seconds by which lengths of a compressed file differ between programs
@@ -118,11 +118,12 @@ def _with_end(cues: list[Cue], problems: list[Problem]) -> Iterable[Cue]:
     ended = []
     for cue in reversed(cues):  # from the back, since the next start is wanted
         if cue.end is None or cue.end <= cue.start:
-            guess = cue.start + max(SHORTEST_GUESS, _number_of_words(cue.text) / SPEAKING_RATE)
-            end = min(guess, following) if following > cue.start else guess
+            lasts = max(SHORTEST_GUESS, _number_of_words(cue.text) / SPEAKING_RATE)
+            guess = round(cue.start + lasts, 6)
+            end = min(guess, following) if following > cue.start + ROUNDING else guess
             reason, shown = (NO_END, "") if cue.end is None else (BACKWARDS, f"{cue.start:g} to {cue.end:g}")
             problems.append(Problem(cue.place, reason, shown))
-            ended.append(replace(cue, end=round(end, 6)))
+            ended.append(replace(cue, end=end))
         else:
             ended.append(cue)
         following = cue.start
