@@ -1,6 +1,8 @@
 """Figures of an evaluation against scikit-learn, closed forms and planted truth."""
 
 import csv
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from multimodal_ser.evaluation.groups import subgroups
 from multimodal_ser.evaluation.page import write_page
 from multimodal_ser.evaluation.training_data import TrainingData
 from multimodal_ser.evaluation.transcript_kinds import kinds_of, transcripts
+from multimodal_ser.inference import CALIBRATION, calibrate
 from multimodal_ser.labels import DIMENSIONS, MSP_SCALE
 
 
@@ -119,7 +122,7 @@ def test_coverage_is_counted_per_set_group_speaker_and_level():
     for i, u in enumerate(corpus()):
         # Half the men are 0.25 off, everybody else 0.15: inside the interval of 0.2, outside that of 0.1.
         off = 0.25 if u.gender == "male" and i % 4 == 1 else 0.15
-        said = [0.5 - off if value > 0.5 else 0.5 + off for value in (0.6, 0.4, 0.6)]
+        said = [0.65, 0.5 + off, 0.5 - off]  # arousal is never further off than 0.15
         labels = dict.fromkeys(DIMENSIONS, 0.5)
         utterances.append(replace(u, text=" ".join(map(str, said)), **labels))
     found, _ = measured_of(utterances)
@@ -136,6 +139,24 @@ def test_coverage_is_counted_per_set_group_speaker_and_level():
     genders = found["subgroups"]["gender"]
     assert genders["female"]["valence"]["covered"] == 1
     assert genders["male"]["valence"]["covered"] == 0.5
+    assert genders["male"]["arousal"]["covered"] == 1
+
+
+def test_a_calibration_keeps_half_widths_that_cover_at_every_level(tmp_path):
+    utterances = corpus("development")
+    stub = Stub()
+    calibrate(stub, Examples(manifest_of(utterances), None), tmp_path)
+    kept = json.loads((tmp_path / CALIBRATION).read_text())
+    assert kept == stub.calibration
+    levels = kept["levels"]
+    assert (
+        levels["radius"]["audio"]["valence"][levels["coverage"].index(0.9)]
+        == kept["radius"]["audio"]["valence"]
+    )
+    found, _ = measured_of(utterances, stub)
+    for level in found["intervals"]["dimensions"]["dominance"]["levels"]:
+        rank = math.ceil((N + 1) * level["promised"])  # of N residuals, all of which are different
+        assert level["covered"] == pytest.approx(rank / N)
 
 
 def test_a_model_without_calibration_reports_no_coverage():
@@ -181,6 +202,8 @@ def test_a_speaker_is_known_only_in_the_corpus_of_the_training():
     training = TrainingData.of(manifest_of([replace(one, split="train")]))
     assert training.familiarity(one) == "in training"
     assert training.familiarity(replace(one, corpus="other")) == "new"
+    foreign = TrainingData.of(manifest_of([replace(one, split="train", corpus="other")]))
+    assert foreign.familiarity(one) == "new"
     assert training.familiarity(replace(one, speaker=None)) == "unknown"
 
 
@@ -295,6 +318,19 @@ def test_class_figures_equal_scikit_learn():
     assert found["confusion"] == sklearn_metrics.confusion_matrix(labels, predicted).tolist()
     assert found["most_frequent_class"]["class"] == "neutral"
     assert found["most_frequent_class"]["weighted_accuracy"] == labels.count("neutral") / len(labels)
+
+
+def test_always_the_same_class_has_an_unweighted_accuracy_without_any_doubt():
+    classes = ("anger", "neutral", "sadness")
+    shares = dict(zip(classes, (0.2, 0.5, 0.3), strict=True))
+    utterances = [
+        replace(u, emotion=classes[min(i % 7, 2)], meta=u.meta | {"shares": shares})
+        for i, u in enumerate(corpus())
+    ]
+    found, _ = measured_of(utterances, Stub(classes=classes))
+    assert found["classes"]["unweighted_accuracy"] == pytest.approx(
+        dict.fromkeys(("value", "low", "high"), 1 / 3)
+    )
 
 
 def test_classes_are_compared_between_transcripts_too(tmp_path):

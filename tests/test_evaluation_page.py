@@ -42,7 +42,7 @@ def test_axes_name_their_quantity_and_scale(evaluated):
     value = measured["readings"]["fused"]["dominance"]["ccc"]["value"]
     assert scatter[2][2] == f"dominance: CCC {value:.2f}"
     assert axes_words(calibration_figure(measured, MSP_SCALE))[0][:2] == (
-        "mean prediction (scale 1-7)",
+        "prediction (scale 1-7)",
         "mean label (scale 1-7)",
     )
     by_speaker = axes_words(speakers_figure(speakers, MSP_SCALE))
@@ -65,6 +65,7 @@ def test_the_scatter_shows_every_prediction_and_a_crowd_becomes_a_density(evalua
     figure = scatter_figure(crowd, measured, Scale(0, 1))
     counts = figure.axes[0].collections[0].get_array()
     assert counts.sum() == len(crowd)
+    assert len({panel.collections[0].norm for panel in figure.axes[:3]}) == 1, "one colour, one count"
 
 
 def test_rows_of_the_readings_figure_stand_where_their_values_are(evaluated):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from multimodal_ser.cache import atomic_path
@@ -93,13 +94,13 @@ def scatter_figure(predictions: pd.DataFrame, measured: dict[str, Any], scale: S
         return None
     figure, panels = _panels(len(labelled), PANEL_HEIGHT)
     first = next(iter(measured["readings"].values()))
+    densities = []
     for axes, name in zip(panels, labelled, strict=True):
         points = known[name]
         low, high = min(scale.low, points.min()), max(scale.high, points.max())
         _identity(axes, low, high)
         if len(points) > CROWD:
-            density = axes.hexbin(*points.T, gridsize=32, mincnt=1, bins="log", cmap="cividis", linewidths=0)
-            figure.colorbar(density, ax=axes, label="utterances", pad=0.02, shrink=0.75)
+            densities.append(axes.hexbin(*points.T, gridsize=32, mincnt=1, cmap="cividis", linewidths=0))
         else:
             axes.scatter(*points.T, s=9, alpha=0.55, color=COLOURS[name], linewidths=0, marker=MARKERS[name])
         _scale_ticks(axes, scale)
@@ -107,6 +108,11 @@ def scatter_figure(predictions: pd.DataFrame, measured: dict[str, Any], scale: S
         axes.set_title(name if value is None else f"{name}: CCC {value:.2f}", color=COLOURS[name])
         axes.set_xlabel(f"label (scale {scale})")
     panels[0].set_ylabel(f"prediction (scale {scale})")
+    if densities:  # one colour means the same count in every panel
+        norm = LogNorm(1, max(density.get_array().max() for density in densities))
+        for density in densities:
+            density.set_norm(norm)
+        figure.colorbar(densities[0], ax=panels, label="utterances", shrink=0.75, aspect=25)
     return figure
 
 
@@ -124,7 +130,7 @@ def calibration_figure(measured: dict[str, Any], scale: Scale) -> Figure | None:
         axes.errorbar(said, labels, _ends([b["label"] for b in bins]), **(_points(name) | {"linestyle": "-"}))
         _scale_ticks(axes, scale)
         axes.set_title(name, color=COLOURS[name])
-        axes.set_xlabel(f"mean prediction (scale {scale})")
+        axes.set_xlabel(f"prediction (scale {scale})")
     panels[0].set_ylabel(f"mean label (scale {scale})")
     return figure
 
@@ -177,7 +183,7 @@ def intervals_figure(measured: dict[str, Any]) -> Figure | None:
             points = ([x["promised"] for x in levels], [x["covered"] for x in levels])
             curve.plot(*points, color=COLOURS[name], marker=MARKERS[name], markersize=4, label=name)
         curve.set(xlabel="promised coverage (share)", ylabel="measured coverage (share)")
-        curve.legend(loc="upper left")
+        curve.legend(loc="lower right")
     rows = {"whole set": ({name: found["dimensions"][name] for name in known}, "covered")}
     rows |= {label: (figures, "covered") for label, figures in groups}
     _draw_forest(by_group, rows)
@@ -246,9 +252,9 @@ def _identity(axes: Axes, low: float, high: float) -> None:
 
 
 def _scale_ticks(axes: Axes, scale: Scale) -> None:
-    """Both axes alike, with marks at whole ratings, or at quarters of a short scale."""
+    """Both axes alike, with marks at whole ratings, or at ends and middle of a short or very long scale."""
     span = scale.high - scale.low
-    step = 1.0 if 4 <= span <= 10 else span / 4
+    step = 1.0 if 4 <= span <= 10 else span / 2
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(np.arange(scale.low, scale.high + step / 2, step))
     axes.set_aspect("equal")
