@@ -38,7 +38,17 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"config", "comparison", "evaluation", "pseudo_labels", "analysis", "podcast", "export", "doctor"},
+    {
+        "config",
+        "comparison",
+        "evaluation",
+        "pseudo_labels",
+        "transcription",
+        "analysis",
+        "podcast",
+        "export",
+        "doctor",
+    },
     {"demo", "description"},
     {"cli"},
 ]

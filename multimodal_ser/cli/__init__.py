@@ -25,6 +25,7 @@ VERBS = {
     "prepare": "turn a corpus folder into a checked manifest",
     "manifest": "show a manifest; filter, merge or draw it",
     "describe": "count the parameters of an experiment's model, and say what share of HuBERT that is",
+    "transcribe": "fill in the words of a manifest by speech recognition, and say which can be trusted",
     "train": "train any objective that an experiment file describes",
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
     "compare": "one table over the runs of a recipe: how good, how large, against what",
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SomeFailed as error:
         print(f"some items failed: {error}", file=sys.stderr)
         return SOME_FAILED
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
