@@ -50,7 +50,7 @@ def title(protocol: dict[str, Any]) -> str:
     seen = "" if training is None else f" ({training['speakers_in_training']} of them in training)"
     return (
         f"CCC on {corpus}, {protocol['set']}: {protocol['utterances']:,} utterances of "
-        f"{protocol['speakers']:,} speakers{seen}; intervals {protocol['intervals']}"
+        f"{protocol['speakers']:,} speaker{'' if protocol['speakers'] == 1 else 's'}{seen}; intervals {protocol['intervals']}"
     )
 
 
@@ -78,7 +78,9 @@ def _cell(interval: dict[str, float | None] | None, form: str = ".2f") -> str:
     """ "0.61 [0.55, 0.66]", without the brackets where there is no interval."""
     if interval is None or interval["value"] is None:
         return _UNDEFINED
-    text = format(interval["value"], form)
-    if interval["low"] is None:
-        return text
-    return f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]"
+    value, low, high = (_text(interval[end], form) for end in ("value", "low", "high"))
+    return value if low == _UNDEFINED else f"{value} [{low}, {high}]"
+
+
+def _text(value: float | None, form: str) -> str:
+    return _UNDEFINED if value is None else format(round(value, 2) or 0.0, form)  # no minus before a zero
