@@ -46,11 +46,12 @@ def table(readings: dict[str, Any], protocol: dict[str, Any]) -> str:
 def title(protocol: dict[str, Any]) -> str:
     """Which set, how many, and whose intervals."""
     corpus = " ".join(filter(None, (protocol["corpus"], protocol["version"])))
+    plural = "" if protocol["speakers"] == 1 else "s"
     training = protocol["training"]
     seen = "" if training is None else f" ({training['speakers_in_training']} of them in training)"
     return (
         f"CCC on {corpus}, {protocol['set']}: {protocol['utterances']:,} utterances of "
-        f"{protocol['speakers']:,} speaker{'' if protocol['speakers'] == 1 else 's'}{seen}; intervals {protocol['intervals']}"
+        f"{protocol['speakers']:,} speaker{plural}{seen}; intervals {protocol['intervals']}"
     )
 
 
