@@ -296,6 +296,17 @@ def test_a_language_that_whisper_does_not_know_is_refused(checkpoint):
         loaded(checkpoint, language="english")
 
 
+def test_a_model_that_knows_english_only_needs_no_language_and_takes_no_other(tmp_path, clips):
+    english = dataclasses.replace(TINY, n_vocab=51864)
+    content = {"dims": dataclasses.asdict(english), "model_state_dict": Whisper(english).state_dict()}
+    torch.save(content, tmp_path / "tiny.en.pt")
+    transcriber = loaded(tmp_path / "tiny.en.pt", temperatures=(0.0,))
+    assert transcriber.transcribe(clips[2:])[0].language == "en"
+    assert transcriber.name == "whisper-tiny.en"
+    with pytest.raises(InputError, match="--language de: this model knows English only"):
+        loaded(tmp_path / "tiny.en.pt", language="de")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

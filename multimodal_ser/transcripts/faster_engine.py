@@ -9,6 +9,7 @@ path, by name such as `base`, or by the name of a repository on the hub.
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,13 @@ from multimodal_ser.transcripts.asr import (
 from multimodal_ser.transcripts.cues import Cue, Word, tidy
 
 with explained_imports():
-    import ctranslate2
     import faster_whisper
+
+import ctranslate2  # which faster-whisper requires
 
 MODEL_FILE = "model.bin"
 FRAMES_PER_SECOND = 100
+SHORTEST = 0.02  # seconds that a cue lasts at least: one step of Whisper's time marks
 PRECISIONS = {"cpu": "int8", "cuda": "float16"}
 
 
@@ -75,11 +78,8 @@ class FasterWhisperTranscriber:
         windows = [np.asarray(window, np.float32) for window in windows]
         if not windows:
             return []
-        ends = np.cumsum([len(window) for window in windows])
-        clips = [
-            {"start": (end - len(window)) / SAMPLE_RATE, "end": end / SAMPLE_RATE}
-            for window, end in zip(windows, ends, strict=True)
-        ]
+        ends = [0, *accumulate(len(window) for window in windows)]
+        clips = [{"start": a / SAMPLE_RATE, "end": b / SAMPLE_RATE} for a, b in pairwise(ends)]
         segments, _ = self.pipeline.transcribe(
             np.concatenate(windows),
             clip_timestamps=clips,
@@ -143,15 +143,18 @@ def _is_bad(heard: Heard) -> bool:
 
 
 def _cue(segment, offset: float, seconds: float) -> Cue:
+    def within(time: float) -> float:
+        return round(min(max(float(time) - offset, 0.0), seconds), 3)
+
     words = tuple(
-        Word(word.word.strip(), word.start - offset, word.end - offset, known(word.probability))
+        Word(word.word.strip(), within(word.start), within(word.end), known(word.probability))
         for word in segment.words or ()
     )
-    start = min(max(segment.start - offset, 0.0), seconds)
-    end = min(max(segment.end - offset, 0.0), seconds)
+    start = min(within(segment.start), max(0.0, round(seconds - SHORTEST, 3)))
+    end = within(segment.end)
     return Cue(
-        round(start, 3),
-        round(end if end > start else seconds, 3),
+        start,
+        end if end > start else round(seconds, 3),
         tidy(segment.text),
         words=words,
         avg_logprob=known(segment.avg_logprob),
@@ -180,9 +183,10 @@ def _folder(model: str) -> Path:
     try:
         return Path(download_model(model))
     except Exception as error:  # the hub's client lets through what its network library raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(
-            f"--model {model}: its weights cannot be downloaded ({type(error).__name__}: {error}); on a "
-            "machine with a connection fetch its folder from the hub, and give the path with --model FOLDER"
+            f"--model {model}: its weights cannot be downloaded ({reason}); on a machine "
+            "with a connection fetch its folder from the hub, and give the path with --model FOLDER"
         ) from None
 
 
