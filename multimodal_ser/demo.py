@@ -16,6 +16,8 @@ from multimodal_ser import settings
 from multimodal_ser.cache import write_json
 from multimodal_ser.corpora.preparation import prepare
 from multimodal_ser.evaluation import evaluate, table
+from multimodal_ser.evaluation.page import write_page
+from multimodal_ser.evaluation.training_data import TrainingData
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import read
@@ -68,7 +70,11 @@ def demonstrate(
     say("measuring it on speakers that it has never heard")
     predictor = Predictor.load(output / "run", "cpu")
     manifest = read(prepared.manifest)
-    report = evaluate(predictor, manifest, ["test"], output / "evaluation", cache=output / "cache")
+    training = TrainingData.of(manifest)
+    report = evaluate(
+        predictor, manifest, ["test"], output / "evaluation", training=training, cache=output / "cache"
+    )
+    page = write_page(output / "evaluation")
     readings = report["sets"]["test"]["readings"]
     results = {
         reading: {name: readings[reading][name]["ccc"]["value"] for name in DIMENSIONS}
@@ -76,5 +82,5 @@ def demonstrate(
     }
     write_json(output / "results.json", results)
     print(table(readings, report["sets"]["test"]["protocol"]))
-    say(f"done; everything is in {output}")
+    say(f"done; everything is in {output}, and {page} shows it")
     return results
