@@ -31,7 +31,7 @@ from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
 from multimodal_ser.processes import processes
-from multimodal_ser.run_folder import Progress, RunFolder
+from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
 from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 
@@ -238,7 +238,7 @@ def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest]) -> Prog
     run_folder = RunFolder(folder)
     utterances = hash_utterances(*(part.utterances for part in parts))
     run_folder.refuse_other_settings(
-        {"training": config.training.lasting, "utterances": utterances, **_described(config)}
+        {"training": config.training.lasting, UTTERANCES: utterances, **_described(config)}
     )
     return run_folder.progress()
 

@@ -25,7 +25,8 @@ def environment(seed: int, manifest: str | os.PathLike, processes: int = 1) -> d
         "commit": commit(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _REPORTED},
+        # torch's own answer says for which device it was built, the package's does not.
+        "packages": {**{name: _version(name) for name in _REPORTED}, "torch": str(torch.__version__)},
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "devices": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
         "processes": processes,

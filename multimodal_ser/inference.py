@@ -101,8 +101,8 @@ class Predictor:
 def calibrate(predictor: Predictor, development: Examples, folder: Path, coverage: float = COVERAGE) -> dict:
     """Half widths of conformal intervals from development data, kept in the model folder.
 
-    They promise the stated coverage for data like the development data; what they deliver on another set
-    has to be measured there.
+    They promise the stated coverage for data like the development data, and a little less since the same
+    data chose the best epoch; what they deliver on another set has to be measured there.
     """
     table = predictor.predict(development)
     first = predictor.model.readings[0]
@@ -148,7 +148,7 @@ def chosen_device(name: str) -> torch.device:
         return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -20,6 +20,7 @@ from multimodal_ser.cache import atomic_path, write_text
 from multimodal_ser.checkpoints import Checkpoint, Checkpoints, whole
 from multimodal_ser.errors import InputError
 
+UTTERANCES = "utterances"  # among the settings: a hash, which says nothing to a reader
 _MAX_DIFFERENCES = 8  # listed in one error
 
 
@@ -62,7 +63,9 @@ class RunFolder:
         parts = tuple(f"{part}." for part in settings)
         names = sorted(now.keys() | {name for name in before if f"{name}.".startswith(parts)})
         changed = [
-            f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+            "the training or development utterances are others, or said otherwise"
+            if name == UTTERANCES
+            else f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
             for name in names
             if before.get(name) != now.get(name)
         ]

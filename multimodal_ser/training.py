@@ -35,7 +35,7 @@ from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.optimisation import SCHEDULES, parameter_groups, rate_factor
 from multimodal_ser.processes import PRECISIONS, anywhere, new_accelerator
 from multimodal_ser.randomness import random_state, set_random_state
-from multimodal_ser.run_folder import Progress, RunFolder
+from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.terminal import interruptions, training_bar
 
 # What may change when a run goes on, since it changes no number that comes out.
@@ -121,7 +121,7 @@ def train(
     settings = {
         "training": config.lasting,
         "processes": processes,
-        "utterances": hash_utterances(training.utterances, measured_on.utterances),
+        UTTERANCES: hash_utterances(training.utterances, measured_on.utterances),
         **(described or {}),
     }
     run.refuse_other_settings(settings)
