@@ -1,19 +1,8 @@
-"""What follows from the measures, computed by rules that are stated here and printed in every report.
+"""What follows from the measures, computed by stated rules and never written by hand.
 
 Depth is relative: 0 is the input of the first block, 1 the output of the last. All intervals come from the
 same resampled speakers, so a quantity of two curves is computed resample by resample.
-
-Rules
-1. A dimension is *carried* if at the layer that can be read best the lower end of its interval lies above
-   `CHANCE` of the best layers under permuted labels and, where a randomly initialised encoder was measured,
-   also above that encoder's best layer by an interval of the difference that excludes zero.
-2. By one measure, valence lies *deeper* than arousal if the centre of mass does so in at least `SURE` of
-   the resamples, *not deeper* if in at most 1 - `SURE`, else it is open.
-3. "Valence lies deeper than arousal" is *supported* if both are carried, at least `AGREEING` measures say
-   deeper and none says not deeper; *not supported* if one is not carried, or at least one measure says not
-   deeper and none says deeper; otherwise *undecided*.
-4. Two measures *disagree* about a dimension if their best layers lie more than `APART` of the depth apart
-   or the rank correlation of their curves is below `ALIKE`.
+What is concluded follows `RULES`, which every report prints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +20,20 @@ SURE = 0.95
 AGREEING = 2
 APART = 0.25  # of the depth
 ALIKE = 0.3  # Spearman's rank correlation
+
+RULES = (
+    "A dimension can be read if, at the layer that is read best, the lower end of its interval lies above "
+    f"what the best layer under permuted labels reaches in {CHANCE:.0%} of the draws and, where a randomly "
+    "initialised encoder was measured, the interval of the difference to that encoder's best layer lies "
+    "above zero.",
+    "By one measure, valence lies deeper than arousal if its centre of mass does so in at least "
+    f"{SURE:.0%} of the resamples, not deeper if in at most {1 - SURE:.0%}, else it is open.",
+    f"'Valence lies deeper than arousal' is supported if both can be read, at least {AGREEING} measures say "
+    "deeper and none says not deeper; not supported if one cannot be read, or at least one measure says not "
+    "deeper and none says deeper; otherwise undecided.",
+    f"Two measures disagree about a dimension if their best layers lie more than {APART:.0%} of the depth "
+    f"apart or the rank correlation of their curves is below {ALIKE}.",
+)
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 
@@ -68,10 +71,10 @@ class Disagreement:
 def centre_of_mass(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre of mass (..., K) on the depth axis of scores (..., L, K).
 
-    A layer weighs what it scores above the worst layer: what all layers have says nothing about which one
-    matters. A flat curve has no centre: NaN. So has a lone layer.
+    A layer weighs what it scores above the worst layer, and above zero: what all layers have says nothing
+    about which one matters. A flat curve has no centre: NaN. So has a lone layer.
     """
-    mass = scores - scores.min(axis=-2, keepdims=True)
+    mass = np.clip(scores - np.clip(scores.min(axis=-2, keepdims=True), 0, None), 0, None)
     total = mass.sum(-2)
     depth = np.linspace(0, 1, scores.shape[-2])
     is_defined = total > 1e-9
@@ -106,7 +109,7 @@ def share_deeper(measure: Relevance, deeper: int, shallower: int) -> float:
 def carried(
     dimension: int, name: str, probes: Relevance, permuted: Relevance, random: Relevance | None = None
 ) -> Verdict:
-    """Rule 1: can the dimension be read beyond what the controls give?"""
+    """The first rule: can the dimension be read beyond what the controls give?"""
     found = place(probes, dimension).best_score
     chance = float(np.nanquantile(permuted.draws[:, :, dimension].max(1), CHANCE))
     reasons = [
@@ -129,9 +132,9 @@ def order(
     measures: Mapping[str, Relevance], names: Sequence[str], carriers: Sequence[Verdict],
     deeper: str = "valence", shallower: str = "arousal",
 ) -> Verdict:  # fmt: skip
-    """Rules 2 and 3: does one dimension lie deeper than another?
+    """The second and third rule: does one dimension lie deeper than another?
 
-    carriers: the verdicts of rule 1 on both.
+    carriers: the verdicts of the first rule on both.
     """
     shares = {
         name: share_deeper(measure, names.index(deeper), names.index(shallower))
@@ -154,7 +157,7 @@ def order(
 
 
 def agreements(measures: Mapping[str, Relevance], names: Sequence[str]) -> list[Disagreement]:
-    """Rule 4 for every two measures and every dimension."""
+    """The fourth rule for every two measures and every dimension."""
     found = []
     for (first, a), (second, b) in combinations(measures.items(), 2):
         for k, dimension in enumerate(names):

@@ -7,16 +7,51 @@ from multimodal_ser.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", nargs="?", help="manifest of labelled utterances with audio")
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="NAME_OR_FOLDER",
+        help="checkpoint, hub name, or model folder whose audio encoder is measured; repeatable",
+    )
+    parser.add_argument("-o", "--output-dir", metavar="DIR", help="folder for results.json and layers.csv")
+    parser.add_argument("--split", nargs="+", metavar="NAME", help="sets to measure on; all if not given")
+    parser.add_argument("--audio-root", metavar="DIR", help="where the audio lies, if the corpus has moved")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, default=0, help="of folds, resamples and the random encoder")
     parser.add_argument(
         "--self-test",
         action="store_true",
-        required=True,
-        help="measure made-up layers whose content is known, and show which measures find it",
+        help="instead: measure made-up layers whose content is known, and show which measures find it",
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="made-up encoders to measure")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="made-up encoders of the self-test")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.self_test:
+        return _self_test(arguments)
+    if arguments.manifest is None or not arguments.encoder or arguments.output_dir is None:
+        raise InputError("layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone")
+    from multimodal_ser.installation import explained_imports
+
+    with explained_imports():
+        from multimodal_ser.analysis.layer_report import report_layers, summary
+        from multimodal_ser.manifests import read
+
+    manifest = read(arguments.manifest, arguments.audio_root)
+    if arguments.split:
+        parts = [manifest.split(name) for name in arguments.split]
+        kept = {u.id for part in parts for u in part.utterances}
+        manifest = manifest.select(lambda utterance: utterance.id in kept)
+    results = report_layers(
+        manifest, arguments.encoder, arguments.output_dir, arguments.device, arguments.seed
+    )
+    print(summary(results))
+    return 0
+
+
+def _self_test(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise InputError(f"--seeds {arguments.seeds}: at least 1; 20 tell how often a measure fails")
     from multimodal_ser.installation import explained_imports

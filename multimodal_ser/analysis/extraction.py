@@ -1,0 +1,133 @@
+"""One pass: mean and standard deviation over time of every layer for every utterance, kept on disk.
+
+The file is a memory map of half precision, (N, L, 2 D): N utterances in the order of the manifest, L
+layers, D means and then D standard deviations. Its name says what it was made from: audio, encoder, pooling.
+Beside it one byte for each utterance says whether its row is there, written after the row, so an
+interrupted pass goes on where it stopped. Only valid frames count: padding changes nothing.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from multimodal_ser.analysis.encoders import fingerprint
+from multimodal_ser.audio_store import AudioStore, decode
+from multimodal_ser.batches import DurationBatches
+from multimodal_ser.cache import cache_folder, hash_options
+from multimodal_ser.data import Collate, Examples, iterate, loader
+from multimodal_ser.errors import InputError
+from multimodal_ser.manifests import Manifest
+from multimodal_ser.models.encoding import AudioEncoder, Encoding
+
+BATCH_SECONDS = 120.0  # of audio at once
+POOLING = "mean and standard deviation over valid frames, float16"
+MAX_SHOWN = 5  # utterances that an error names
+MAX_HALF = 65504.0  # the largest number of half precision
+
+
+def pooled(encoding: Encoding) -> Tensor:
+    """Mean and standard deviation over the valid frames of each layer, (B, L, 2 D)."""
+    valid = encoding.mask[:, :, None]
+    frames = valid.sum(1).clamp(min=1)
+    rows = []
+    for layer in encoding.layers:
+        kept = torch.where(valid, layer.float(), 0)
+        mean = kept.sum(1) / frames
+        centred = torch.where(valid, kept - mean[:, None], 0)
+        rows.append(torch.cat([mean, (centred.square().sum(1) / frames).sqrt()], dim=1))
+    return torch.stack(rows, dim=1)
+
+
+def extract(
+    encoder: AudioEncoder,
+    manifest: Manifest,
+    folder: Path | None = None,
+    device: torch.device | str = "cpu",
+    batch_seconds: float = BATCH_SECONDS,
+) -> NDArray[np.float16]:
+    """The pooled layers (N, L, 2 D) of a manifest, a read-only memory map; what is there is found again."""
+    store = decode(manifest)
+    _check_audio(encoder, store, manifest)
+    width, layers = encoder.width, encoder.num_layers + 1
+    shape = (len(manifest), layers, 2 * width)
+    folder = folder or cache_folder() / "layers"
+    folder.mkdir(parents=True, exist_ok=True)
+    audio = [[shard.name for shard in store.shards], store.positions.tolist()]
+    key = hash_options(audio=audio, encoder=fingerprint(encoder), pooling=POOLING)
+    path, done_path = folder / f"{key}.float16", folder / f"{key}.done"
+    features, done = _opened(path, np.float16, shape), _opened(done_path, np.uint8, shape[:1])
+    examples = Examples(manifest, store)
+    missing = np.flatnonzero(done == 0)
+    if missing.size:
+        _fill(features, done, encoder.to(device), examples, missing, device, batch_seconds)
+    return np.memmap(path, dtype=np.float16, mode="r", shape=shape)
+
+
+@torch.inference_mode()
+def _fill(
+    features: NDArray[np.float16],
+    done: NDArray[np.uint8],
+    encoder: AudioEncoder,
+    examples: Examples,
+    missing: NDArray[np.int64],
+    device: torch.device | str,
+    batch_seconds: float,
+) -> None:
+    """Encode the utterances that are missing, longest first."""
+    batches = [
+        missing[batch].tolist()
+        for batch in DurationBatches(examples.seconds[missing], batch_seconds, shuffle=False).epoch(0)
+    ]
+    progress = tqdm(total=len(missing), desc="layers", unit="clip", leave=False)
+    for batch in iterate(loader(examples, Collate(), batches), device):
+        rows = batch.indices.cpu().numpy()
+        values = pooled(encoder(batch.waveforms, batch.lengths)).cpu().numpy()
+        _check_range(values, batch.ids)
+        features[rows] = values
+        features.flush()
+        done[rows] = 1
+        done.flush()
+        progress.update(len(rows))
+    progress.close()
+
+
+def _opened(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
+    """A memory map to write to, of zeros at first."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    if not path.exists() or path.stat().st_size != size:
+        with path.open("wb") as file:
+            os.truncate(file.fileno(), size)
+    return np.memmap(path, dtype=kind, mode="r+", shape=shape)
+
+
+def _check_audio(encoder: AudioEncoder, store: AudioStore, manifest: Manifest) -> None:
+    frames = encoder.frame_lengths(torch.from_numpy(np.asarray(store.lengths))).numpy()
+    empty = [u.id for u, count in zip(manifest.utterances, frames, strict=True) if count < 1]
+    if empty:
+        raise InputError(
+            f"{len(empty)} utterance(s) have no audio or too little for one frame: {_some(empty)}. Layers "
+            "of nothing cannot be measured: `multimodal-ser manifest --keep` or `--drop` leaves them out"
+        )
+
+
+def _check_range(values: NDArray[np.float32], ids: tuple[str, ...]) -> None:
+    is_bad = ~np.isfinite(values) | (np.abs(values) > MAX_HALF)
+    if is_bad.any():
+        where = [identifier for identifier, bad in zip(ids, is_bad.any((1, 2)), strict=True) if bad]
+        layers = sorted(set(np.flatnonzero(is_bad.any((0, 2))).tolist()))
+        raise InputError(
+            f"layers {layers} of this encoder give NaN, infinity or more than {MAX_HALF:g} for "
+            f"{_some(where)}; allowed are finite numbers in the range of half precision. The likely cause: "
+            "broken or wrongly loaded weights"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MAX_SHOWN]) + (
+        f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    )
