@@ -214,14 +214,6 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_from_there(
     assert_same(tmp_path, whole, resumed)
 
 
-def test_a_second_signal_does_not_wait() -> None:
-    with module.interruptions() as asked:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert asked()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_finished_run_is_not_trained_again(run: Run, tmp_path: Path) -> None:
     first = run()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
