@@ -31,6 +31,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk is of use at a power cut only, and makes half of the time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 class Listener(Objective):
     """Level and length of a recording, through a small network with dropout, to the three dimensions."""
 
