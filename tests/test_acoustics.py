@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multimodal_ser.analysis import acoustics
+from multimodal_ser.analysis import acoustic_table, acoustics
 from multimodal_ser.analysis.acoustics import NAMES, REFERENCE_PITCH, acoustic_set
 from multimodal_ser.corpora.voice import PITCH_SPAN, Manner, make_speaker, speak
 
@@ -158,6 +158,11 @@ def test_planted_arousal_raises_pitch_loudness_rate_and_jitter_and_flattens_the_
     for name in ("alpha_ratio", "hammarberg", "hnr"):
         assert difference(name) < 0, name
     assert difference("loudness") == pytest.approx(0.7 * 17, abs=4)  # dB from -39 to -22 over the scale
+
+
+def test_a_table_is_filled_with_means_and_loses_what_says_nothing():
+    table = np.array([[1.0, 2.0, np.nan, 5.0], [3.0, np.nan, np.nan, 5.0], [np.nan, 4.0, np.nan, 5.0]])
+    np.testing.assert_array_equal(acoustic_table.filled(table), [[1, 2], [3, 3], [2, 4]])
 
 
 def _spoken(arousal, dominance, seed):

@@ -91,6 +91,14 @@ def test_a_random_encoder_is_not_beaten_by_another_random_encoder(results):
     assert "beyond the best layer of a randomly initialised encoder" in verdict["reasons"][1]
 
 
+def test_the_acoustic_set_alone_reads_the_loudness_that_is_arousal(results):
+    (found,) = results["encoders"].values()
+    (compared,) = found["comparisons"].values()
+    assert compared["alone (CCC)"]["arousal"][1] > 0.8
+    assert abs(compared["alone (CCC)"]["valence"][0]) < 0.3
+    assert max(value for value, _, _ in compared["cca"]) > 0.4
+
+
 def test_csv_says_what_the_json_says(loud, results):
     with (loud / "out" / "layers.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser import __version__
+from multimodal_ser.analysis.acoustic_table import acoustic_table, filled
 from multimodal_ser.analysis.encoders import fingerprint, load_encoder, randomised
 from multimodal_ser.analysis.extraction import POOLING, extract
-from multimodal_ser.analysis.measuring import SCHEMA_VERSION, Measured, choose, measure
+from multimodal_ser.analysis.measuring import SCHEMA_VERSION, Comparison, Measured, choose, measure
 from multimodal_ser.audio import SAMPLE_RATE
-from multimodal_ser.audio_store import decode
+from multimodal_ser.audio_store import AudioStore, decode
 from multimodal_ser.cache import write_json
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.inference import chosen_device
 from multimodal_ser.manifests import Manifest
 
+ACOUSTIC_ROWS = 3_000  # utterances that the acoustic set is computed of, at most
 COLUMNS = ("encoder", "measure", "dimension", "layer", "depth", "value", "low", "high")
 
 
@@ -36,6 +38,7 @@ def report_layers(
     """Extract and measure the layers of each encoder, write the results, and return them."""
     chosen = choose(manifest.utterances)
     wanted = Manifest(manifest.header, [manifest.utterances[row] for row in chosen.rows], manifest.root)
+    others = {"acoustic set": _acoustics(decode(wanted), seed)}
     results = {
         "schema_version": SCHEMA_VERSION,
         "multimodal_ser": __version__,
@@ -44,7 +47,7 @@ def report_layers(
         "label_source": sorted({u.label_source or "unknown" for u in wanted.utterances}),
         "pooling": POOLING,
         "seed": seed,
-        "encoders": {name: _measured(name, wanted, chosen, device, seed, cache) for name in encoders},
+        "encoders": {name: _measured(name, wanted, chosen, others, device, seed, cache) for name in encoders},
     }
     write_json(Path(output) / "results.json", results)
     write_table(Path(output) / "layers.csv", COLUMNS, rows_of(results))
@@ -55,8 +58,13 @@ def rows_of(results: dict[str, Any]) -> Iterator[list[Any]]:
     """The lines of `layers.csv`."""
     for encoder, found in results["encoders"].items():
         last = found["layers"] - 1
+        alike = {
+            f"{measure} with the {name}": {"": other[measure]}
+            for name, other in found["comparisons"].items()
+            for measure in ("cca", "cka")
+        }
         confounders = {name: {"": curve} for name, curve in found["confounders"].items()}
-        for measured, curves in (found["measures"] | confounders).items():
+        for measured, curves in (found["measures"] | alike | confounders).items():
             for dimension, curve in curves.items():
                 for layer, numbers in enumerate(curve):
                     yield [encoder, measured, dimension, layer, layer / last, *numbers]
@@ -82,12 +90,25 @@ def summary(results: dict[str, Any]) -> str:
 
 
 def _measured(
-    name: str, manifest: Manifest, chosen: Measured, device: str, seed: int, cache: Path | None
+    name: str,
+    manifest: Manifest,
+    chosen: Measured,
+    others: dict[str, Comparison],
+    device: str,
+    seed: int,
+    cache: Path | None,
 ) -> dict[str, Any]:
     encoder = load_encoder(name)
     place = chosen_device(device)
     features = extract(encoder, manifest, cache, place)
     random = extract(randomised(encoder, seed), manifest, cache, place)
     seconds = np.asarray(decode(manifest).lengths) / SAMPLE_RATE
-    found = measure(features, chosen, seconds, random, seed)
+    found = measure(features, chosen, seconds, random, others, seed)
     return {"weights": fingerprint(encoder), "kind": type(encoder).__name__, **found}
+
+
+def _acoustics(store: AudioStore, seed: int) -> Comparison:
+    """The acoustic set of a random part of the utterances."""
+    order = np.random.default_rng(seed).permutation(len(store))
+    rows = np.sort(order[:ACOUSTIC_ROWS])
+    return Comparison(rows, filled(acoustic_table(store, rows)))

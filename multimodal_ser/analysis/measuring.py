@@ -19,7 +19,7 @@ from tqdm import tqdm
 from multimodal_ser.analysis import conclusions, controls
 from multimodal_ser.analysis.incremental import increments, reduced
 from multimodal_ser.analysis.learned_weights import LearnedWeights, doubts, learn
-from multimodal_ser.analysis.probes import FOLDS, probe_layers, speaker_folds
+from multimodal_ser.analysis.probes import FOLDS, SomeRows, probe_layers, speaker_folds
 from multimodal_ser.analysis.relevance import Relevance, scored
 from multimodal_ser.analysis.similarity import cca_by_layer, cka_by_layer, speaker_groups
 from multimodal_ser.errors import InputError
@@ -31,10 +31,18 @@ SCHEMA_VERSION = 1
 FEWEST = 60  # labelled utterances
 SPEAKERS_TOLD_APART = 50  # in the speaker probe: those with most utterances
 RESAMPLES = 1_000
-LEARNING_ROWS = 5_000  # that the learned weights are trained on, at most
+LEARNING_ROWS = 2_000  # that the learned weights are trained on, at most
 # Measures that vote on the order of dimensions, one of each kind: CCA repeats what the probes say, truncation
 # what the gains say. All are shown.
 VOTING = ("probes", "gain", "cka")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Other features of some of the measured rows, such as the acoustic set or sentence embeddings."""
+
+    rows: NDArray[np.int64]  # among those measured
+    features: NDArray[np.float64]  # (len(rows), A) finite
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,13 @@ def measure(
     chosen: Measured,
     seconds: NDArray[np.float64],
     random: NDArray | None = None,
+    others: Mapping[str, Comparison] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Every measure, control and conclusion for layers (N, L, F) of the chosen rows.
 
     seconds: durations (N,). random: the layers of a randomly initialised encoder of the same shape, for the
-    same rows.
+    same rows. others: what layers are compared with, and what is probed alone, as a baseline.
     """
     if features.shape[1] < 2:
         raise InputError("this encoder has one layer: which of its layers matters is no question")
@@ -131,6 +140,9 @@ def measure(
         "speakers": resampling.clusters,
         "measures": {name: _curves(one, names) for name, one in everything.items()},
         "confounders": {name: _curve(one, 0) for name, one in confounders.items()},
+        "comparisons": {
+            name: _compared(features, chosen, other, folds, seed) for name, other in (others or {}).items()
+        },
         "learned_weights": weights,
         "places": {
             name: {d: _plain(asdict(conclusions.place(one, k))) for k, d in enumerate(names)}
@@ -192,17 +204,34 @@ def _confounders(
     if len(common) > 1:
         rows = np.flatnonzero([s in common for s in chosen.speakers])
         found["speaker (balanced accuracy)"] = controls.speaker_probe(
-            features[rows], [chosen.speakers[row] for row in rows]
+            SomeRows(features, rows), [chosen.speakers[row] for row in rows]
         )
     people = {(s, g) for s, g in zip(chosen.speakers, chosen.genders, strict=True) if g in ("female", "male")}
     if min(sum(g == gender for _, g in people) for gender in ("female", "male")) >= FOLDS:
         rows = np.flatnonzero([g in ("female", "male") for g in chosen.genders])
         speakers = [chosen.speakers[row] for row in rows]
         found["gender (balanced accuracy)"] = controls.gender_probe(
-            features[rows], [str(chosen.genders[row]) for row in rows], speaker_folds(speakers),
+            SomeRows(features, rows), [str(chosen.genders[row]) for row in rows], speaker_folds(speakers),
             Resampling(speakers, resampling.seed, RESAMPLES),
         )  # fmt: skip
     return found
+
+
+def _compared(
+    features: NDArray, chosen: Measured, other: Comparison, folds: NDArray[np.int64], seed: int
+) -> dict[str, Any]:
+    """How alike each layer is to other features, and how well those are read alone."""
+    rows = other.rows
+    resampling = Resampling([chosen.speakers[row] for row in rows], seed, RESAMPLES)
+    layers, labels, here = features[rows], chosen.labels[rows], folds[rows]
+    alone = controls.baseline(other.features, labels, here, resampling)
+    return {
+        "utterances": len(rows),
+        "width": other.features.shape[1],
+        "cca": _curve(cca_by_layer(layers, [other.features], here, resampling), 0),
+        "cka": _curve(cka_by_layer(layers, [other.features], speaker_groups(resampling)), 0),
+        "alone (CCC)": {name: _curve(alone, k)[0] for k, name in enumerate(chosen.names)},
+    }
 
 
 def _learned(features: NDArray, chosen: Measured, probes: Relevance, seed: int) -> dict[str, Any]:

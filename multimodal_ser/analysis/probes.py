@@ -68,6 +68,18 @@ class FoldSums:
         return tuple(getattr(self, name)[kept].sum(0) for name in ("rows", "x", "y", "xx", "xy", "yy"))
 
 
+class SomeRows:
+    """Some rows of features (N, L, F), which stay where they are until one layer is asked for."""
+
+    def __init__(self, features: NDArray, rows: NDArray[np.int64]) -> None:
+        self.features, self.rows = features, rows
+        self.shape = (len(rows), *features.shape[1:])
+
+    def __getitem__(self, index: tuple[slice, int]) -> NDArray:
+        rows, layer = index
+        return self.features[self.rows[rows], layer]
+
+
 def speaker_folds(speakers: Sequence[str], count: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
     """A fold 0..count-1 for each utterance; no speaker is in two, and folds are of similar size."""
     sizes = Counter(speakers)
