@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tiny_checkpoints import save_hubert, save_whisper
 
 from multimodal_ser.analysis import extraction
 from multimodal_ser.analysis.encoders import fingerprint, load_encoder, randomised
@@ -117,6 +118,13 @@ def test_the_encoder_of_a_model_folder_is_the_one_that_was_saved(encoder, tmp_pa
     model.save_pretrained(tmp_path / "run" / "model")
     assert fingerprint(load_encoder(tmp_path / "run")) == fingerprint(encoder)
     assert fingerprint(load_encoder(tmp_path / "run" / "model")) == fingerprint(encoder)
+
+
+@pytest.mark.parametrize("save", [save_hubert, save_whisper])
+def test_layers_of_checkpoint_folders_are_those_of_each_clip_alone(save, manifest):
+    loaded = load_encoder(save(manifest.root / "checkpoint"))
+    found = extraction.extract(loaded, manifest, manifest.root / "layers")
+    np.testing.assert_allclose(found, alone(loaded, manifest), atol=2e-3, rtol=2e-3)
 
 
 def test_broken_weights_are_named_by_layer(encoder, manifest):
