@@ -173,3 +173,19 @@ def test_explained_variance_is_its_formula():
     p = 0.5 * y + GENERATOR.normal(0, 0.2, 50)
     expected = 1 - np.mean((y - p) ** 2) / np.var(y)
     assert explained_variance_of(moments(p, y)) == pytest.approx(expected)
+
+
+def test_held_out_pairs_are_those_found_on_the_other_rows():
+    folds = np.arange(300) % 4
+    x = similarity.standardised(X)
+    found = similarity._found_without_each_fold(x, [Y, Y[:, :1]], folds)
+    for fold in range(4):
+        for (ours, y), number in zip(
+            ((found[fold][0], Y), (found[fold][1], Y[:, :1])), range(2), strict=True
+        ):
+            expected = similarity.canonical(x[folds != fold], y[folds != fold])
+            np.testing.assert_allclose(
+                ours.correlations, expected.correlations, atol=1e-9, err_msg=str(number)
+            )
+            np.testing.assert_allclose(ours.shares, expected.shares, atol=1e-9)
+            np.testing.assert_allclose(ours.mean_y, expected.mean_y, atol=1e-12)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from multimodal_ser.analysis.probes import BLOCK, standardised
+from multimodal_ser.analysis.probes import BLOCK, fold_sums, standardised
 from multimodal_ser.analysis.relevance import Relevance
 from multimodal_ser.metrics import Resampling, moment_rows, pearson_of
 
@@ -51,15 +51,29 @@ def canonical(
 ) -> Canonical:
     """Canonical correlation analysis of X and Y after reducing both to principal components."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    limit = components or max(1, min(COMPONENTS, len(x) // ROWS_PER_COMPONENT))
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x - mean_x, y - mean_y
-    white_x, white_y = _whitening(x, limit, shrinkage), _whitening(y, limit, shrinkage)
-    left, correlations, right = np.linalg.svd((x @ white_x).T @ (y @ white_y) / len(x), full_matrices=False)
+    limit = components or _components(len(x))
+    own = x.T @ x / len(x)
+    white_x, white_y = (_whitening(c, limit, shrinkage) for c in (own, y.T @ y / len(y)))
+    return _pairs(mean_x, mean_y, own, x.T @ y / len(x), white_x, white_y)
+
+
+def _pairs(
+    mean_x: NDArray[np.float64],
+    mean_y: NDArray[np.float64],
+    own: NDArray[np.float64],
+    cross: NDArray[np.float64],
+    white_x: NDArray[np.float64],
+    white_y: NDArray[np.float64],
+) -> Canonical:
+    """Canonical pairs from the covariance of X (`own`), that of X with Y (`cross`), and both whitened."""
+    left, correlations, right = np.linalg.svd(white_x.T @ cross @ white_y, full_matrices=False)
     weights_x = white_x @ left
-    pairs = x @ weights_x
     # Morcos et al.: a pair counts as much as the columns of X lie along its variate.
-    along = np.abs(x.T @ pairs / np.maximum(np.linalg.norm(pairs, axis=0), _TINY)).sum(0)
+    with_columns = own @ weights_x
+    sizes = np.sqrt(np.einsum("dp,dp->p", weights_x, with_columns))
+    along = np.abs(with_columns).sum(0) / np.maximum(sizes, _TINY)
     shares = along / along.sum() if along.sum() > 0 else np.full(len(along), 1 / max(len(along), 1))
     return Canonical(mean_x, mean_y, weights_x, white_y @ right.T, correlations, shares)
 
@@ -76,10 +90,11 @@ def held_out_cca(
     x: ArrayLike, targets: Sequence[NDArray], folds: NDArray[np.int64], resampling: Resampling
 ) -> Relevance:
     """Projection-weighted CCA of one layer with each target, on held-out folds. `values` is (1, targets)."""
-    x = standardised(x)
+    x, ys = standardised(x), [np.asarray(target, dtype=np.float64) for target in targets]
+    found = _found_without_each_fold(x, ys, folds)
     values, draws = [], []
-    for target in targets:
-        rows, shares = _held_out_pairs(x, np.asarray(target, dtype=np.float64), folds)
+    for number, y in enumerate(ys):
+        rows, shares = _held_out_rows(x, y, folds, [one[number] for one in found])
         values.append(np.nan_to_num(pearson_of(rows.sum(0))) @ shares)
         draws.append(np.nan_to_num(pearson_of(resampling.draws(rows))) @ shares)
     return Relevance(np.array([values]), np.stack(draws, axis=1)[:, None])
@@ -144,25 +159,51 @@ def _by_layer(features: ArrayLike, measure: Callable[[NDArray], Relevance]) -> R
     )
 
 
-def _held_out_pairs(
-    x: NDArray, target: NDArray[np.float64], folds: NDArray[np.int64]
+def _found_without_each_fold(
+    x: NDArray, ys: list[NDArray[np.float64]], folds: NDArray[np.int64]
+) -> list[list[Canonical]]:
+    """For each fold, the canonical pairs of X with each Y on the other folds; X is whitened once for all."""
+    every = np.concatenate(ys, axis=1)
+    sums = fold_sums(x, every, folds)
+    starts = np.cumsum([0] + [y.shape[1] for y in ys])
+    found = []
+    for fold in range(len(sums.rows)):
+        n, sum_x, sum_y, xx, xy, _ = sums.without(fold)
+        mean_x, mean_y = sum_x / n, sum_y / n
+        own, cross = xx / n - np.outer(mean_x, mean_x), xy / n - np.outer(mean_x, mean_y)
+        limit = _components(int(n))
+        white_x = _whitening(own, limit, SHRINKAGE)
+        pairs = []
+        for y, start, stop in zip(ys, starts, starts[1:], strict=False):
+            train = y[folds != fold]
+            white_y = _whitening(np.atleast_2d(np.cov(train.T, bias=True)), limit, SHRINKAGE)
+            pairs.append(_pairs(mean_x, train.mean(0), own, cross[:, start:stop], white_x, white_y))
+        found.append(pairs)
+    return found
+
+
+def _held_out_rows(
+    x: NDArray, y: NDArray[np.float64], folds: NDArray[np.int64], found: list[Canonical]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each utterance adds to the moments of each canonical pair, and the mean share of each pair."""
-    found = [canonical(x[folds != fold], target[folds != fold]) for fold in range(int(folds.max()) + 1)]
     pairs = min(len(one.shares) for one in found)
     rows = np.zeros((len(x), pairs, 6))
     for fold, one in enumerate(found):
         held = np.flatnonzero(folds == fold)
         u = (x[held] - one.mean_x) @ one.weights_x[:, :pairs]
-        v = (target[held] - one.mean_y) @ one.weights_y[:, :pairs]
+        v = (y[held] - one.mean_y) @ one.weights_y[:, :pairs]
         rows[held] = np.stack([moment_rows(u[:, k], v[:, k]) for k in range(pairs)], axis=1)
     shares = np.mean([one.shares[:pairs] for one in found], axis=0)
     return rows, shares / shares.sum()
 
 
-def _whitening(x: NDArray[np.float64], limit: int, shrinkage: float) -> NDArray[np.float64]:
-    """Directions (D, components) of a centred X along which its principal components have variance 1."""
-    values, vectors = np.linalg.eigh(x.T @ x / len(x))
+def _components(rows: int) -> int:
+    return max(1, min(COMPONENTS, rows // ROWS_PER_COMPONENT))
+
+
+def _whitening(covariance: NDArray[np.float64], limit: int, shrinkage: float) -> NDArray[np.float64]:
+    """Directions (D, components) along which the principal components of X have variance 1."""
+    values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1][:limit], vectors[:, ::-1][:, :limit]
     kept = values > max(values[0], 0) * 1e-10
     if not kept.any():
