@@ -19,6 +19,7 @@ from multimodal_ser.analysis.probes import (
     FOLDS,
     PENALTIES,
     fold_sums,
+    in_few_columns,
     nested_weights,
     probe,
     probe_layers,
@@ -136,7 +137,7 @@ def classify(
     It regresses membership in each class, with rows that count as much as their class is rare, so that a rare
     class is worth as much as a common one (scikit-learn's class_weight="balanced").
     """
-    x = standardised(x)
+    x = in_few_columns(standardised(x))
     sizes = np.bincount(target)
     membership = np.eye(len(sizes))[target]
     sums = fold_sums(x, membership, folds, (len(target) / (len(sizes) * sizes))[target])

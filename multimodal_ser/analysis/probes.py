@@ -135,6 +135,20 @@ def standardised(x: ArrayLike, name: str = "features") -> NDArray[np.float32 | n
     return x
 
 
+def in_few_columns(x: NDArray[np.float32 | np.float64]) -> NDArray[np.float32 | np.float64]:
+    """The same rows (N, F) turned into the directions they span, if there are fewer rows than columns.
+
+    Ridge regression sees nothing but products of rows, which a rotation keeps, so nothing changes but the
+    size of what has to be solved.
+    """
+    if len(x) > x.shape[1]:
+        return x
+    wide = x.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    kept = values > max(values[-1], 0) * 1e-14
+    return vectors[:, kept] * np.sqrt(values[kept])
+
+
 def fold_sums(
     x: NDArray, y: NDArray[np.float64], folds: NDArray[np.int64], counts: NDArray[np.float64] | None = None
 ) -> FoldSums:
@@ -213,7 +227,7 @@ def probe(
     name: str = "features",
 ) -> Probed:
     """Held-out predictions of labels (N, K) from features (N, F); NaN where a label is NaN."""
-    x, y = standardised(x, name), np.asarray(labels, dtype=np.float64)
+    x, y = in_few_columns(standardised(x, name)), np.asarray(labels, dtype=np.float64)
     is_labelled = ~np.isnan(y)
     result = _empty(y, int(folds.max()) + 1)
     for pattern in np.unique(is_labelled, axis=1).T:  # targets with the same labelled rows share their sums
