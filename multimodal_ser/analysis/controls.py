@@ -66,8 +66,12 @@ def permuted_control(
     """
     shuffled = permuted(labels, speakers, within, copies, seed)
     flat = shuffled.reshape(len(labels), -1)
-    found = scored(probe_layers(features, flat, folds), flat, resampling)
-    layers, dimensions = found.layers, labels.shape[1]
+    return over_copies(scored(probe_layers(features, flat, folds), flat, resampling), copies)
+
+
+def over_copies(found: Relevance, copies: int) -> Relevance:
+    """The scores of `permuted` labels, all copies side by side, as those of one control."""
+    layers, dimensions = found.layers, found.values.shape[1] // copies
     draws = found.draws.reshape(-1, layers, copies, dimensions)
     which = np.arange(len(draws)) % copies
     return Relevance(
@@ -82,11 +86,16 @@ def baseline(
     return scored([probe(features, labels, folds)], labels, resampling)
 
 
+def durations(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the duration probe tells: the logarithm of the duration, (N, 1)."""
+    return np.log(np.maximum(seconds, 1e-3))[:, None]
+
+
 def duration_probe(
     features: ArrayLike, seconds: NDArray[np.float64], folds: NDArray[np.int64], resampling: Resampling
 ) -> Relevance:
     """CCC with which each layer tells the logarithm of the duration, (L, 1)."""
-    target = np.log(np.maximum(seconds, 1e-3))[:, None]
+    target = durations(seconds)
     return scored(probe_layers(features, target, folds), target, resampling)
 
 

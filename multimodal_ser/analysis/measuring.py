@@ -8,7 +8,7 @@ be computed is null.
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,13 +25,16 @@ from multimodal_ser.analysis.similarity import cca_by_layer, cka_by_layer, speak
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Utterance
-from multimodal_ser.metrics import Interval, Resampling, pearson_of
+from multimodal_ser.metrics import Interval, Resampling, ccc_of, pearson_of
 
 SCHEMA_VERSION = 1
 FEWEST = 60  # labelled utterances
 SPEAKERS_TOLD_APART = 50  # in the speaker probe: those with most utterances
 RESAMPLES = 1_000
 LEARNING_ROWS = 2_000  # that the learned weights are trained on, at most
+PERMUTED = {"permuted across speakers": False, "permuted within speakers": True}
+DURATION = "duration (CCC)"
+Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 # Measures that vote on the order of dimensions, one of each kind: CCA repeats what the probes say, truncation
 # what the gains say. All are shown.
 VOTING = ("probes", "gain", "cka")
@@ -112,18 +115,15 @@ def measure(
     folds = speaker_folds(chosen.speakers, FOLDS, seed)
     resampling = Resampling(chosen.speakers, seed, RESAMPLES)
     with tqdm(total=6, desc="measure", unit="step", leave=False, file=sys.stderr) as bar:
-        measures = _measures(features, chosen, folds, resampling, bar)
-        permuted = {
-            name: controls.permuted_control(
-                features, chosen.labels, chosen.speakers, folds, resampling, within, seed=seed
-            )
-            for name, within in (("permuted across speakers", False), ("permuted within speakers", True))
-        }
-        bar.update()
+        read = _read(features, chosen, seconds, folds, resampling, seed)
+        permuted = {name: read.pop(name) for name in PERMUTED}
+        duration = read.pop(DURATION)
+        bar.update(2)
+        measures = read | _other_measures(features, chosen, folds, resampling, bar)
         baseline = None
         if random is not None:
             baseline = scored(probe_layers(random, chosen.labels, folds), chosen.labels, resampling)
-        confounders = _confounders(features, chosen, seconds, folds, resampling)
+        confounders = {DURATION: duration, **_confounders(features, chosen, resampling)}
         bar.update()
         weights = _learned(features, chosen, measures["probes"], seed)
         bar.update()
@@ -169,20 +169,46 @@ def verdicts(
     return [*carried, conclusions.order(voting, names, both)]
 
 
-def _measures(
+def _read(
+    features: NDArray,
+    chosen: Measured,
+    seconds: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    resampling: Resampling,
+    seed: int,
+) -> dict[str, Relevance]:
+    """What probes read of labels, of permuted labels and of the duration: one probe of each layer for all."""
+    labels, copies = chosen.labels, controls.COPIES
+    targets = [labels] + [
+        controls.permuted(labels, chosen.speakers, within, copies, seed).reshape(len(labels), -1)
+        for within in PERMUTED.values()
+    ]
+    targets.append(controls.durations(seconds))
+    ends = np.cumsum([target.shape[1] for target in targets])
+    probed = probe_layers(features, np.concatenate(targets, axis=1), folds)
+
+    def scores(number: int, metric_of: Metric = ccc_of) -> Relevance:
+        part = slice(ends[number] - targets[number].shape[1], ends[number])
+        return scored([one.targets(part) for one in probed], targets[number], resampling, metric_of)
+
+    return {
+        "probes": scores(0),
+        "probes (Pearson)": scores(0, pearson_of),
+        **{name: controls.over_copies(scores(1 + n), copies) for n, name in enumerate(PERMUTED)},
+        DURATION: scores(len(targets) - 1),
+    }
+
+
+def _other_measures(
     features: NDArray, chosen: Measured, folds: NDArray[np.int64], resampling: Resampling, bar: tqdm
 ) -> dict[str, Relevance]:
     labels, targets = chosen.labels, [chosen.labels[:, [k]] for k in range(len(chosen.names))]
-    probed = probe_layers(features, labels, folds)
-    bar.update()
     added = increments(reduced(features), labels, folds, resampling)
     bar.update()
     cka = cka_by_layer(features, targets, speaker_groups(resampling))
     cca = cca_by_layer(features, targets, folds, resampling)
     bar.update()
     return {
-        "probes": scored(probed, labels, resampling),
-        "probes (Pearson)": scored(probed, labels, resampling, pearson_of),
         "truncation": added.truncation,
         "gain": added.gain,
         "left out": added.left_out,
@@ -191,15 +217,9 @@ def _measures(
     }
 
 
-def _confounders(
-    features: NDArray,
-    chosen: Measured,
-    seconds: NDArray[np.float64],
-    folds: NDArray[np.int64],
-    resampling: Resampling,
-) -> dict[str, Relevance]:
-    """How well each layer tells duration, speaker and gender, where there are enough of them."""
-    found = {"duration (CCC)": controls.duration_probe(features, seconds, folds, resampling)}
+def _confounders(features: NDArray, chosen: Measured, resampling: Resampling) -> dict[str, Relevance]:
+    """How well each layer tells speaker and gender, where there are enough of them."""
+    found: dict[str, Relevance] = {}
     common = {s for s, n in Counter(chosen.speakers).most_common(SPEAKERS_TOLD_APART) if n >= FOLDS}
     if len(common) > 1:
         rows = np.flatnonzero([s in common for s in chosen.speakers])

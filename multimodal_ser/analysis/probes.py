@@ -39,6 +39,10 @@ class Probed:
     intercepts: NDArray[np.float64]  # (N, K) mean label of the training folds, part of the prediction
     penalties: NDArray[np.float64]  # (folds, K) chosen
 
+    def targets(self, chosen: slice) -> "Probed":
+        """The same for some of the targets."""
+        return Probed(self.predictions[:, chosen], self.intercepts[:, chosen], self.penalties[:, chosen])
+
 
 @dataclass(frozen=True)
 class FoldSums:
