@@ -196,6 +196,11 @@ def build_audio(config: AudioConfig) -> AudioEncoder:
     """The audio encoder, frozen as the configuration says; an untrained one is never frozen."""
     if config.encoder == "mel":
         return audio_encoder("mel").from_config(config.mel)
+    if config.keep_layers and config.chosen_kind == "whisper":
+        raise InputError(
+            f"model.audio.keep_layers = {config.keep_layers}: the Whisper encoder '{config.encoder}' is kept "
+            "whole; leave keep_layers out, or name a HuBERT-like encoder"
+        )
     options: dict[str, Any] = {"keep_layers": config.keep_layers} if config.keep_layers else {}
     encoder = audio_encoder(config.chosen_kind).from_pretrained(
         config.encoder, frozen_front_end=config.frozen != "nothing", **options

@@ -263,7 +263,7 @@ class Encoder(torch.nn.Linear):
         (AudioConfig("a/hubert"), "hubert", {"frozen_front_end": True}, True),
         (AudioConfig("a/hubert", frozen="nothing"), "hubert", {"frozen_front_end": False}, True),
         (AudioConfig("a/Whisper-tiny", frozen="all"), "whisper", {"frozen_front_end": True}, False),
-        (AudioConfig("folder", "whisper", 3), "whisper", {"frozen_front_end": True, "keep_layers": 3}, True),
+        (AudioConfig("folder", "hubert", 3), "hubert", {"frozen_front_end": True, "keep_layers": 3}, True),
     ],
 )
 def test_pretrained_audio_encoders_are_loaded_and_frozen_as_said(
@@ -339,3 +339,11 @@ def test_a_run_killed_three_times_and_stopped_once_ends_bit_for_bit_like_one_tha
 def test_dimensions_of_the_history_are_named(finished: Path) -> None:
     line = json.loads((finished / "history.jsonl").read_text("utf-8").splitlines()[-1])
     assert {f"{reading}_{name}" for reading in ("fused", "audio", "text") for name in DIMENSIONS} <= set(line)
+
+
+def test_blocks_of_whisper_cannot_be_dropped() -> None:
+    audio = module.AudioConfig(encoder="openai/whisper-base", keep_layers=2)
+    with pytest.raises(
+        InputError, match=r"keep_layers = 2: the Whisper encoder 'openai/whisper-base' is kept whole"
+    ):
+        module.build_audio(audio)

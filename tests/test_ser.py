@@ -170,8 +170,8 @@ def test_without_a_branch_the_fused_reading_is_the_single_one(name: str, tmp_pat
     assert said["fused"][no_audio].equal(said["text"][no_audio])
     for reading in ("audio", "text"):
         assert (said["fused"][both] - said[reading][both]).abs().amin(1).min() > 1e-6
-    # What nobody has transcribed and nobody has heard is all the same.
-    assert said["text"][1].equal(said["text"][4])
+    # What nobody has transcribed and nobody has heard is all the same, whatever its place in the batch.
+    torch.testing.assert_close(said["text"][1], said["text"][4], rtol=1e-6, atol=1e-6)
     # A transcript that is hidden by a mask is as good as none.
     hidden = {"text": torch.tensor([True, False, False, True, False, False])}
     masked = model.read(encoded, "fused", hidden).dimensions
