@@ -238,6 +238,19 @@ def test_a_frozen_front_end_takes_no_gradient_and_the_rest_does(
             assert float(parameter.grad.abs().sum()) > 0, name
 
 
+@pytest.mark.parametrize("spec_augment", [False, True])
+def test_every_trainable_weight_gets_a_gradient_as_several_processes_need(
+    folder: Path, waveforms: Tensor, spec_augment: bool
+) -> None:
+    encoder = HubertEncoder.from_pretrained(str(folder), spec_augment=spec_augment).train()
+    assert encoder.network.masked_spec_embed.requires_grad == spec_augment
+    torch.manual_seed(0)
+    lengths = torch.full((len(waveforms),), waveforms.shape[1])
+    encoder(waveforms, lengths).layers[-1].square().sum().backward()
+    unused = [n for n, p in encoder.named_parameters() if p.requires_grad and p.grad is None]
+    assert not unused
+
+
 def test_waveforms_can_be_given_a_gradient_through_a_frozen_front_end(
     base: Path, tmp_path: Path, waveforms: Tensor
 ) -> None:

@@ -35,6 +35,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
 from multimodal_ser.models.hubert_pretrained import (
+    MASK_VECTOR,
     SAMPLE_RATE,
     parse_settings,
     read_checkpoint,
@@ -79,6 +80,9 @@ class HubertEncoder(AudioEncoder):
         self.shortest = _receptive_field(self._convolutions)
         if config.frozen_front_end:
             self.freeze_front_end()
+        if not config.spec_augment and hasattr(self.network, MASK_VECTOR):
+            # Nothing uses it, and several processes wait for the gradient of every trainable weight.
+            self.network.masked_spec_embed.requires_grad_(False)
 
     @classmethod
     def from_config(cls, config: HubertEncoderConfig | Mapping[str, Any]) -> "HubertEncoder":
