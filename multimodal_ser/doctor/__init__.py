@@ -50,6 +50,7 @@ EXTRAS = {
     "vad": "find speech with Silero instead of by energy",
     "diarize": "find out who speaks where no transcript says so",
     "track": "watch training in TensorBoard",
+    "parquet": "read and write Parquet tables",
     "offline": "a sentence encoder without a model hub",
 }
 
