@@ -26,11 +26,10 @@ Traps:
 """
 
 import argparse
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from multimodal_ser.corpora.reading import Reading, checked_folder, read_table
+from multimodal_ser.corpora.reading import Reading, checked_folder, finite_number, read_table
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, FIVE_POINT
 from multimodal_ser.manifests import Header
@@ -124,19 +123,11 @@ def _individual_ratings(folder: Path, perspective: str, reading: Reading) -> dic
 def _units(row: Row, identifier: str, reading: Reading) -> dict[str, float | None]:
     units: dict[str, float | None] = {}
     for dimension in DIMENSIONS:
-        value = _number(row[COLUMNS[dimension]])
+        value = finite_number(row[COLUMNS[dimension]])
         if value is None:
             reading.flag(identifier, "rating missing", f"{dimension} = '{row[COLUMNS[dimension]]}'")
         units[dimension] = None if value is None else reading.unit(identifier, dimension, value, FIVE_POINT)
     return units
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _meta(
@@ -158,7 +149,7 @@ def _meta(
     counts = [aggregates[name].get(identifier, {}).get("N", "") for name in asked]
     if all(map(str.isdecimal, counts)):
         meta["raters"] = sum(map(int, counts))
-    spreads = {name: _number(labels.get(f"std{column}", "")) for name, column in COLUMNS.items()}
+    spreads = {name: finite_number(labels.get(f"std{column}", "")) for name, column in COLUMNS.items()}
     if None not in spreads.values():
         span = FIVE_POINT.high - FIVE_POINT.low
         meta["spread"] = {name: round(value / span, 15) for name, value in spreads.items()}

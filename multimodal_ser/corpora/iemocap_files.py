@@ -11,7 +11,6 @@ outside raters E*. C lines are categories, A lines attributes; F* and M* are the
 transcription file has lines `Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.` Numbers stay on 1..5 here.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.corpora.reading import Reading, read_text
+from multimodal_ser.corpora.reading import Reading, finite_number, read_text
 from multimodal_ser.labels import EMOTIONS
 
 BRACKET_ORDER = ("valence", "arousal", "dominance")
@@ -120,19 +119,11 @@ def _read_head(line: str, where: str, reading: Reading) -> Block | None:
     if UTTERANCE.fullmatch(identifier) is None:
         reading.drop(identifier, "id not of the form Ses01F_impro01_F000", where)
         return None
-    values = [_number(part) for part in bracket.split(",")]
+    values = [finite_number(part) for part in bracket.split(",")]
     if len(values) != len(BRACKET_ORDER) or None in values:
         reading.flag(identifier, "dimensions missing", f"[{bracket}]")
     means = dict(zip(BRACKET_ORDER, values, strict=True)) if len(values) == len(BRACKET_ORDER) else {}
     return Block(identifier, float(start), float(end), code.lower(), means)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _add_rating(block: Block, line: re.Match[str], reading: Reading) -> None:

@@ -10,6 +10,7 @@ not.
 
 import csv
 import io
+import math
 import os
 import random
 import re
@@ -136,6 +137,15 @@ def is_lfs_stub(path: Path) -> bool:
     """Whether a media file is the 131-byte text that Git-LFS leaves in its place."""
     with path.open("rb") as file:
         return file.read(len(LFS_PREFIX)) == LFS_PREFIX
+
+
+def finite_number(text: str) -> float | None:
+    """The number that a cell holds; None for anything else, NaN and infinity included."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def relative(path: Path, root: Path) -> str:
