@@ -10,10 +10,10 @@ demo: $(STAMP)
 	$(VENV)/bin/multimodal-ser demo
 
 test: $(STAMP)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 slow: $(STAMP)
-	$(RUN) -m pytest -m "slow and not network and not gpu"
+	$(RUN) -m pytest -n 2 -m "slow and not network and not gpu"
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

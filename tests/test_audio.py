@@ -245,6 +245,17 @@ def test_bad_input_is_refused_in_one_line_with_name_reason_and_cause(tmp_path: P
         assert isinstance(caught.value, InputError)
 
 
+def test_a_file_below_a_folder_that_may_not_be_entered_is_not_called_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    message = "cannot be opened: Permission denied; check the permissions of the folders above it"
+    try:
+        with recipe.nobody(), pytest.raises(audio.AudioError, match=message):
+            audio.load(folder / "voice.wav")
+    finally:
+        folder.chmod(0o700)
+
+
 @pytest.mark.parametrize("kind", HALVES)
 def test_half_a_file_is_decoded_with_a_warning_that_says_where_it_breaks(tmp_path: Path, kind: str) -> None:
     path = recipe.BAD[f"half a{'n' if kind[0] in 'mo' else ''} {kind}"](tmp_path)

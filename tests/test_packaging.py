@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 INSTALL = 'python -m pip install ".[test]"'
-TEST = "python -m pytest"
+TEST = "python -m pytest -n 2"
 
 
 def lines_of(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import struct
 from pathlib import Path
 
@@ -39,15 +40,18 @@ def explain(path: Path, head: bytes | None, reason: str | None = None) -> str:
 def _unopened(path: Path, reason: str | None) -> str:
     if re.match(r"[a-z]{2,8}:/", str(path), re.IGNORECASE):  # Path joins the two slashes
         return "is an address, not a file; download it first"
-    if path.is_dir():
+    try:
+        kind = os.lstat(path).st_mode
+    except PermissionError as refusal:  # a folder above it may not be entered
+        return f"cannot be opened: {refusal.strerror}; check the permissions of the folders above it"
+    except OSError:
+        if not os.path.isdir(path.parent):
+            return f"no such file: the folder '{path.parent}' does not exist; check the path or the audio root"
+        return "no such file; check its spelling, or the audio root of the manifest"
+    if os.path.isdir(path):
         return "is a folder; give a sound file in it"
-    if os.path.lexists(path):
-        cause = reason or ("the link leads nowhere" if path.is_symlink() else "not a regular file")
-        return f"cannot be opened: {cause}; check its permissions and where it lies"
-    folder = path.parent
-    if not folder.is_dir():
-        return f"no such file: the folder '{folder}' does not exist; check the path or the audio root"
-    return "no such file; check its spelling, or the audio root of the manifest"
+    cause = reason or ("the link leads nowhere" if stat.S_ISLNK(kind) else "not a regular file")
+    return f"cannot be opened: {cause}; check its permissions and where it lies"
 
 
 def _foreign(path: Path, head: bytes) -> str:
