@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from multimodal_ser import __version__
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.installation import broken_import
+from multimodal_ser.offline import forbid_connections
 
 BUG, WRONG_INPUT, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
@@ -30,6 +31,7 @@ VERBS = {
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
     "compare": "one table over the runs of a recipe: how good, how large, against what",
     "layers": "measure which layers of an encoder carry which dimension",
+    "fetch": "gather weights once, in folders that can be carried to a machine without network",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 
@@ -96,9 +98,14 @@ def _parse_verb(arguments: list[str]) -> tuple[str, list[str]]:
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"multimodal-ser {__version__}")
+    parser.add_argument(
+        "--offline", action="store_true", help="let no connection leave this machine; stands before the verb"
+    )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do; see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments or ["--help"])
+    if parsed.offline:
+        forbid_connections()
     return parsed.verb, parsed.rest
 
 

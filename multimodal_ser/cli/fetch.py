@@ -1,0 +1,36 @@
+"""`multimodal-ser fetch`."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="hub checkpoint (owner/name), whisper:SIZE or faster-whisper:SIZE; none: what the defaults need",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="DIR", help="a folder per name goes here"
+    )
+    parser.add_argument("--revision", help="commit or tag on the hub, for a single name")
+    parser.epilog = "A folder that is complete is left alone, so that the same command may be repeated."
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from multimodal_ser.errors import InputError
+    from multimodal_ser.installation import explained_imports
+
+    with explained_imports():
+        from multimodal_ser.fetching import DEFAULTS, fetch
+
+    if arguments.revision and len(arguments.names) != 1:
+        raise InputError(
+            f"--revision is for a single name, not for {len(arguments.names) or 'the default names'}"
+        )
+    for name in arguments.names or DEFAULTS:
+        fetched = fetch(name, arguments.output, arguments.revision)
+        done = "fetched" if fetched.new else "here already"
+        print(f"{name}: {done}, {fetched.bytes / 1e6:.1f} MB; give {fetched.path} instead of the name")
+    return 0

