@@ -24,6 +24,7 @@ LAYERS = [
     {"utterances"},
     {
         "csv_files",
+        "drawing",
         "noises",
         "manifests",
         "losses",

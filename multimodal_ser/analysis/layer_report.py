@@ -45,6 +45,7 @@ def report_layers(
         "corpus": manifest.header.corpus,
         "corpus_version": manifest.header.version,
         "label_source": sorted({u.label_source or "unknown" for u in wanted.utterances}),
+        "splits": sorted({u.split for u in wanted.utterances if u.split}),
         "pooling": POOLING,
         "seed": seed,
         "encoders": {name: _measured(name, wanted, chosen, others, device, seed, cache) for name in encoders},

@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", nargs="+", metavar="NAME", help="sets to measure on; all if not given")
     parser.add_argument("--audio-root", metavar="DIR", help="where the audio lies, if the corpus has moved")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0, help="of folds, resamples and the random encoder")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of folds, resamples and the random encoder; of the self-test, the first",
+    )
     parser.add_argument(
         "--self-test",
         action="store_true",
@@ -37,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with explained_imports():
         from multimodal_ser.analysis.layer_report import report_layers, summary
+        from multimodal_ser.analysis.page import write_page
         from multimodal_ser.manifests import read
 
     manifest = read(arguments.manifest, arguments.audio_root)
@@ -48,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         manifest, arguments.encoder, arguments.output_dir, arguments.device, arguments.seed
     )
     print(summary(results))
+    print(f"written: {write_page(arguments.output_dir)}")
     return 0
 
 
@@ -61,6 +68,9 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
         from multimodal_ser.analysis import self_test
 
-    seeds = tqdm(range(arguments.seeds), desc="self-test", unit="seed", leave=False, file=sys.stderr)
+    first = arguments.seed
+    seeds = tqdm(
+        range(first, first + arguments.seeds), desc="self-test", unit="seed", leave=False, file=sys.stderr
+    )
     print(self_test.table([self_test.run(seed) for seed in seeds]))
     return 0

@@ -1,8 +1,6 @@
 """Figures of an evaluation, drawn from its files alone: `metrics.json`, predictions and speakers.
 
-The three dimensions always have the same colours (Okabe and Ito's, which people who see few colours can tell
-apart) and the same markers. Text is 9.5 points on a figure of 160 mm, the text width of a page, and 5 points
-where that is shrunk to one of two columns.
+Colours, markers and sizes are those of `drawing`.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,26 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from multimodal_ser.cache import atomic_path
+from multimodal_ser.drawing import COLOURS, GREY, MARKERS, STYLE, WIDTH, save
 from multimodal_ser.labels import DIMENSIONS, Scale
 
-COLOURS = {"arousal": "#D55E00", "valence": "#0072B2", "dominance": "#009E73"}
-MARKERS = {"arousal": "o", "valence": "s", "dominance": "^"}
-WIDTH = 6.3  # inches
 PANEL_HEIGHT = 2.45  # inches, of three panels in a row
-DOTS_PER_INCH = 160
 CROWD = 1_500  # points above which a scatter becomes a map of density
-_GREY = "#606060"
-_STYLE = {
-    "font.size": 9.5,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "svg.hashsalt": "multimodal_ser",  # the same figure is the same file
-}
 
 
 def draw_set(
@@ -54,13 +37,13 @@ def draw_set(
     }
     paths = []
     for kind, draw in kinds.items():
-        with rc_context(_STYLE):
+        with rc_context(STYLE):
             figure = draw()
             if figure is None:
                 continue
-            paths.append(_save(figure, folder / f"{kind}_{name}.png"))
+            paths.append(save(figure, folder / f"{kind}_{name}.png"))
             if svg:
-                _save(figure, folder / f"{kind}_{name}.svg")
+                save(figure, folder / f"{kind}_{name}.svg")
     return paths
 
 
@@ -187,7 +170,7 @@ def intervals_figure(measured: dict[str, Any]) -> Figure | None:
     rows = {"whole set": ({name: found["dimensions"][name] for name in known}, "covered")}
     rows |= {label: (figures, "covered") for label, figures in groups}
     _draw_forest(by_group, rows)
-    by_group.axvline(found["promised"], color=_GREY, linestyle="--", linewidth=1)
+    by_group.axvline(found["promised"], color=GREY, linestyle="--", linewidth=1)
     by_group.set_xlabel("measured coverage (share)")
     if curve is None:
         figure.legend(loc="outside upper center", ncols=3)
@@ -200,7 +183,7 @@ def _forest(rows: dict[str, tuple[dict[str, Any], str]], label: str, line: float
     figure = Figure(figsize=(WIDTH, 1.05 + 0.36 * len(rows)))
     axes = figure.subplots()
     _draw_forest(axes, rows)
-    axes.axvline(line, color=_GREY, linewidth=0.8)
+    axes.axvline(line, color=GREY, linewidth=0.8)
     axes.set_xlabel(label)
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -248,7 +231,7 @@ def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def _identity(axes: Axes, low: float, high: float) -> None:
-    axes.plot([low, high], [low, high], color=_GREY, linestyle="--", linewidth=0.9, zorder=0)
+    axes.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=0.9, zorder=0)
 
 
 def _scale_ticks(axes: Axes, scale: Scale) -> None:
@@ -283,10 +266,3 @@ def _ends(intervals: list[dict[str, float | None]]) -> np.ndarray:
 def _numbers(path: Path) -> Iterator[str]:
     header = pd.read_csv(path, nrows=0).columns
     return (c for c in header if c not in ("id", "speaker", "gender", "text_source", "label_emotion"))
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    metadata = {"Date": None} if path.suffix == ".svg" else {}
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
-    return path
