@@ -185,6 +185,6 @@ def test_unknown_speakers_and_missing_labels_are_left_out_and_counted():
 def test_missing_arguments_say_what_is_wanted(capsys):
     assert main(["layers"]) == 2
     assert (
-        "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone"
+        "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone, or compare"
         in capsys.readouterr().err
     )

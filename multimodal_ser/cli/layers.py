@@ -7,7 +7,13 @@ from multimodal_ser.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", nargs="?", help="manifest of labelled utterances with audio")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="MANIFEST",
+        help="manifest of labelled utterances with audio; or `compare` and two or more results.json, to put "
+        "encoders, languages, corpora, or before and after fine-tuning side by side",
+    )
     parser.add_argument(
         "--encoder",
         action="append",
@@ -15,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FOLDER",
         help="checkpoint, hub name, or model folder whose audio encoder is measured; repeatable",
     )
-    parser.add_argument("-o", "--output-dir", metavar="DIR", help="folder for results.json and layers.csv")
+    parser.add_argument(
+        "-o", "--output-dir", metavar="DIR", help="folder for results, tables, figures and page"
+    )
     parser.add_argument("--split", nargs="+", metavar="NAME", help="sets to measure on; all if not given")
     parser.add_argument("--audio-root", metavar="DIR", help="where the audio lies, if the corpus has moved")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -36,8 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.self_test:
         return _self_test(arguments)
-    if arguments.manifest is None or not arguments.encoder or arguments.output_dir is None:
-        raise InputError("layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone")
+    if arguments.inputs[:1] == ["compare"]:
+        return _compare(arguments)
+    if len(arguments.inputs) != 1 or not arguments.encoder or arguments.output_dir is None:
+        raise InputError(
+            "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone, or "
+            "compare A/results.json B/results.json"
+        )
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
@@ -45,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         from multimodal_ser.analysis.page import write_page
         from multimodal_ser.manifests import read
 
-    manifest = read(arguments.manifest, arguments.audio_root)
+    manifest = read(arguments.inputs[0], arguments.audio_root)
     if arguments.split:
         parts = [manifest.split(name) for name in arguments.split]
         kept = {u.id for part in parts for u in part.utterances}
@@ -55,6 +68,19 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(summary(results))
     print(f"written: {write_page(arguments.output_dir)}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from multimodal_ser.installation import explained_imports
+
+    with explained_imports():
+        from multimodal_ser.analysis import comparing
+
+    compared = comparing.compare(arguments.inputs[1:], arguments.output_dir)
+    print(comparing.table(compared))
+    if arguments.output_dir:
+        print(f"written: {arguments.output_dir}/{comparing.PAGE}")
     return 0
 
 
