@@ -39,6 +39,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
+    {"backends"},
     {
         "config",
         "comparison",
@@ -51,7 +52,7 @@ LAYERS = [
         "doctor",
         "fetching",
     },
-    {"demo", "description"},
+    {"bench", "demo", "description"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
