@@ -11,6 +11,7 @@ import pytest
 import small_runs
 import soundfile
 import torch
+from tiny_checkpoints import save_hubert
 
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
@@ -23,7 +24,8 @@ from multimodal_ser.export import export_model
 from multimodal_ser.export.parity import LENGTHS, check_exact
 from multimodal_ser.export.precision import _bfloat16, halve_weights
 from multimodal_ser.manifests import Manifest, read
-from multimodal_ser.models.ser import SerModel
+from multimodal_ser.models.hubert import HubertEncoder
+from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.settings import parse
 
 
@@ -197,3 +199,12 @@ def test_weights_stored_in_bfloat16_give_the_product_with_rounded_weights(tmp_pa
     (found,) = onnxruntime.InferenceSession(tmp_path / "b").run(None, {"x": x.numpy()})
     np.testing.assert_allclose(found, x @ weights.bfloat16().float(), atol=1e-5)
     assert (tmp_path / "b").stat().st_size < 0.6 * (tmp_path / "a").stat().st_size
+
+
+@pytest.mark.slow  # torch takes 25 s to trace even a tiny network
+def test_hubert_with_weight_norm_is_exported_alone_as_well(tmp_path):
+    audio = HubertEncoder.from_pretrained(save_hubert(tmp_path / "hubert"))
+    SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).save_pretrained(tmp_path / "model")
+    parity = export_model(tmp_path / "model", tmp_path / "exported", ("fp32",))
+    assert parity["precisions"]["fp32"]["max"] < 2e-5
+    assert read_record(tmp_path / "exported")["parts"] == ["audio", "fusion"]

@@ -31,6 +31,7 @@ VERBS = {
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
     "compare": "one table over the runs of a recipe: how good, how large, against what",
     "export": "write a model as ONNX graphs that run without this package, and measure what they lose",
+    "bench": "measure speed against the limit of the machine, and accuracy of reduced precision",
     "layers": "measure which layers of an encoder carry which dimension",
     "fetch": "gather weights once, in folders that can be carried to a machine without network",
     "doctor": "say whether this machine is fit, and what to mend",

@@ -40,7 +40,7 @@ def export_model(
     (output / RECORD).unlink(missing_ok=True)  # it comes last: a folder without it is not whole
     model = SerModel.from_pretrained(folder)
     heard = noise(seed) if manifest is None else of_manifest(manifest, clips, seed)
-    parts = write_parts(model, output)
+    parts = write_parts(SerModel.from_pretrained(folder), output)
     if "bf16" in precisions:
         for part in parts:
             halve_weights(graph_path(output, part, "fp32"), graph_path(output, part, "bf16"))

@@ -11,7 +11,6 @@ be run in windows, as `TextEncoder` does.
 """
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -79,8 +78,10 @@ class FusionPart(nn.Module):
 
 
 def write_parts(model: SerModel, folder: Path) -> list[str]:
-    """Write every part in single precision and return their names."""
-    model = copy.deepcopy(model).cpu().float().eval()
+    """Write every part in single precision and return their names; the model is of no use afterwards.
+
+    Not a copy: what torch computes weights from is shared with copies, and removing it breaks them all.
+    """
     _fold_parametrizations(model)
     branches, parts = list(model.config.branches), []
     states: list[Tensor] = []

@@ -1,0 +1,100 @@
+"""Which backend runs a model: what was asked for, if the machine has it and the model's gate lets it pass."""
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from multimodal_ser.backends.files import ONNX_FOLDER, graph_path, read_record
+from multimodal_ser.backends.gate import passed_gate
+from multimodal_ser.backends.running import BACKENDS, REFERENCE, BackedModel
+from multimodal_ser.cache import hash_file
+from multimodal_ser.errors import InputError
+from multimodal_ser.inference import Predictor, model_folder
+from multimodal_ser.labels import nearest
+
+# Fastest first, as measured on a processor with bfloat16 and int8 units; recipes/benchmarks has the figures.
+BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
+
+
+class Choice(NamedTuple):
+    """A backend, and why none of those that would have been preferred."""
+
+    backend: str
+    refused: dict[str, str]
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"not {name}: {reason}" for name, reason in self.refused.items())
+        return f"{self.backend} ({reasons})" if reasons else self.backend
+
+
+def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu") -> Choice:
+    """The backend for a model folder; what cannot or may not be used is replaced by the reference."""
+    if wanted != "auto" and wanted not in BACKENDS:
+        known = ["auto", *BACKENDS]
+        raise InputError(f"unknown backend '{wanted}'{nearest(wanted, known)}; known: {', '.join(known)}")
+    folder = model_folder(folder)
+    refused: dict[str, str] = {}
+    order: Sequence[str] = BY_SPEED if wanted == "auto" else (wanted, REFERENCE)
+    for name in order:
+        reason = unavailable(folder, name, device) or passed_gate(folder, name)
+        if reason is None:
+            return Choice(name, refused)
+        refused[name] = reason
+    raise AssertionError("the reference is always available")
+
+
+def load(folder: str | os.PathLike, wanted: str = "auto", device: str = "auto") -> tuple[Predictor, Choice]:
+    """A predictor that runs on the chosen backend."""
+    folder = model_folder(folder)
+    predictor = Predictor.load(folder, device)
+    choice = choose(folder, wanted, predictor.device.type)
+    return with_backend(predictor, folder, choice.backend), choice
+
+
+def with_backend(predictor: Predictor, folder: Path, name: str) -> Predictor:
+    """The same model, run by a backend that is available."""
+    if name == REFERENCE:
+        return predictor
+    backed = BackedModel(predictor.model, name, folder / ONNX_FOLDER)
+    return Predictor(backed, predictor.calibration, predictor.name)
+
+
+def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
+    """Why a backend cannot run here, or None."""
+    runtime, precision = BACKENDS[name]
+    if runtime == "torch":
+        return None if precision == "fp32" else _without_bfloat16(device)
+    if device != "cpu":
+        return f"it runs on the processor, the model on {device}"
+    module = {"ort": "onnxruntime", "openvino": "openvino"}[runtime]
+    for needed, extra in ((module, runtime.replace("ort", "onnx")), ("onnxruntime", "onnx")):
+        if find_spec(needed) is None:
+            return f"{needed} is not installed; the extra '{extra}' has it"
+    if precision == "bf16" and (reason := _without_bfloat16("cpu")):
+        return reason
+    return _without_graphs(folder, "int8" if precision == "int8" else "fp32")
+
+
+def _without_graphs(folder: Path, precision: str) -> str | None:
+    graphs = folder / ONNX_FOLDER
+    try:
+        record = read_record(graphs)
+    except InputError:
+        return f"{ONNX_FOLDER}/ in the model folder holds no export; `export MODEL -o MODEL/{ONNX_FOLDER}`"
+    if record["weights"] != hash_file(folder / "model.safetensors"):
+        return f"{ONNX_FOLDER}/ was exported from other weights than these; export again"
+    missing = [p for p in record["parts"] if not graph_path(graphs, p, precision).is_file()]
+    return f"{ONNX_FOLDER}/ has no {precision} graph of {missing[0]}" if missing else None
+
+
+def _without_bfloat16(device: str) -> str | None:
+    if device == "cuda":
+        return None if torch.cuda.is_bf16_supported() else "this GPU has no bfloat16"
+    if device != "cpu":
+        return f"not tried on {device}"
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return None if has else "this processor has neither AVX512-BF16 nor AMX, bfloat16 would be slower"

@@ -1,0 +1,141 @@
+"""A model whose branches are computed by another runtime, with the interface of `SerModel`.
+
+The fusion always runs in torch and single precision: it is below one percent of the arithmetic.
+
+- `torch-bf16`: the same network under autocast; norms and softmax stay in single precision. On a GPU as well.
+- `ort-fp32`, `ort-int8`: the exported graphs in ONNX Runtime.
+- `openvino-bf16`, `openvino-int8`: the exported graphs in OpenVINO, which computes in bfloat16 where the
+  processor can; int8 as ONNX Runtime's, with what is not quantised in bfloat16.
+
+In the int8 backends the text branch is quantised too, its matrix products dynamically, by ONNX Runtime.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multimodal_ser.backends.files import graph_path
+from multimodal_ser.models.fusion import Branch
+from multimodal_ser.models.ser import Encoded, SerModel, SerOutput
+
+
+class Backend(NamedTuple):
+    """How a backend computes."""
+
+    runtime: str
+    precision: str
+
+    @property
+    def reduced(self) -> bool:
+        """Whether its numbers are not those of single precision."""
+        return self.precision != "fp32"
+
+
+REFERENCE = "torch-fp32"
+BACKENDS = {
+    name: Backend(*name.split("-"))
+    for name in (REFERENCE, "torch-bf16", "ort-fp32", "ort-int8", "openvino-bf16", "openvino-int8")
+}
+Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
+
+
+class BackedModel(nn.Module):
+    """`SerModel` with faster branches."""
+
+    def __init__(self, model: SerModel, name: str, graphs: Path | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.backend = BACKENDS[name]
+        self.config, self.readings = model.config, model.readings
+        self._audio, self._text = self._runners(graphs)
+
+    @property
+    def audio(self) -> nn.Module | None:
+        return self.model.audio
+
+    @property
+    def text(self) -> nn.Module | None:
+        return self.model.text
+
+    def encode(
+        self,
+        waveforms: Tensor | None,
+        lengths: Tensor | None,
+        token_ids: Tensor | None,
+        token_mask: Tensor | None,
+    ) -> Encoded:
+        """As `SerModel.encode`; states come out in single precision."""
+        if self.backend.runtime == "torch":
+            device = next(self.model.parameters()).device.type
+            with torch.autocast(device, torch.bfloat16, enabled=self.backend.reduced):
+                encoded = self.model.encode(waveforms, lengths, token_ids, token_mask)
+            return Encoded(*(b and b._replace(states=b.states.float()) for b in encoded))
+        audio = text = None
+        if self._audio is not None:
+            audio = _branch(self._audio, waveforms=waveforms, lengths=lengths)
+        if self.text is not None:
+            text = self._read_text(token_ids, token_mask)
+        return Encoded(audio, text)
+
+    def read(
+        self, encoded: Encoded, reading: str = "fused", hidden: dict[str, Tensor] | None = None
+    ) -> SerOutput:
+        """As `SerModel.read`."""
+        return self.model.read(encoded, reading, hidden)
+
+    def _read_text(self, ids: Tensor, mask: Tensor) -> Branch:
+        fits = 1 <= ids.shape[1] <= self.text.window - 2
+        if self._text is not None and fits:
+            return _branch(self._text, token_ids=ids, token_mask=mask)
+        # A long transcript is read in windows, which the graph does not do.
+        encoded = self.text(ids, mask)
+        states = self.model.text_projection(encoded.layers[-1])
+        return Branch(states, encoded.mask, mask.any(1))
+
+    def _runners(self, graphs: Path | None) -> tuple[Run | None, Run | None]:
+        runtime, precision = self.backend
+        if runtime == "torch":
+            return None, None
+        kind = "int8" if precision == "int8" else "fp32"
+        audio = text = None
+        if self.audio is not None:
+            open_graph = open_in_openvino if runtime == "openvino" else open_in_ort
+            audio = open_graph(graph_path(graphs, "audio", kind))
+        if self.text is not None:
+            text = open_in_ort(graph_path(graphs, "text", kind))
+        return audio, text
+
+
+def open_in_ort(path: Path) -> Run:
+    """A graph in ONNX Runtime on the processor, with as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda given: session.run(None, given)
+
+
+def open_in_openvino(path: Path, precision: str = "bf16") -> Run:
+    """A graph in OpenVINO on the processor."""
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        found = request.infer(given)
+        return [np.array(found[output]) for output in compiled.outputs]
+
+    return run
+
+
+def _branch(run: Run, **given: Tensor) -> Branch:
+    found = run({name: tensor.cpu().numpy() for name, tensor in given.items()})
+    return Branch(*(torch.from_numpy(value) for value in found))

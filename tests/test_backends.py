@@ -1,0 +1,172 @@
+"""Reduced precision is used only where its gate was passed, for the same weights, and says why if not."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_runs
+import torch
+
+from multimodal_ser.backends import choice
+from multimodal_ser.backends.choice import choose, load, unavailable, with_backend
+from multimodal_ser.backends.files import ONNX_FOLDER
+from multimodal_ser.backends.gate import GATE, judge, write_gate
+from multimodal_ser.backends.gating import run_gate
+from multimodal_ser.backends.running import BACKENDS
+from multimodal_ser.config import ModelConfig, build_model
+from multimodal_ser.errors import InputError
+from multimodal_ser.inference import Predictor
+from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.manifests import Manifest, read
+from multimodal_ser.settings import parse
+from multimodal_ser.utterances import Utterance
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return read(small_runs.write_corpus(tmp_path_factory.mktemp("corpus"), 22, 2))
+
+
+@pytest.fixture
+def model(manifest: Manifest, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    build_model(parse(ModelConfig, small_runs.MODEL), manifest).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that has bfloat16, whatever this one is: autocast works on all."""
+    monkeypatch.setattr(choice, "_without_bfloat16", lambda device: None)
+
+
+def table(**columns: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({name: columns.get(name, columns["arousal"]) for name in DIMENSIONS})
+
+
+def labelled(values: np.ndarray) -> list[Utterance]:
+    return [
+        Utterance(id=str(n), corpus="c", arousal=v, valence=v, dominance=v)
+        for n, v in enumerate(values.tolist())
+    ]
+
+
+def test_without_a_gate_the_reference_runs_and_the_reason_is_said(model, with_bfloat16):
+    chosen = choose(model, "torch-bf16")
+    assert chosen.backend == "torch-fp32"
+    assert "not torch-bf16: the model folder has no gate.json" in str(chosen)
+    automatic = choose(model)
+    assert automatic.backend == "torch-fp32"
+    assert set(automatic.refused) == set(BACKENDS) - {"torch-fp32"}
+    assert "holds no export" in automatic.refused["ort-fp32"]
+
+
+def test_a_passed_gate_opens_for_its_weights_only(model, manifest, with_bfloat16):
+    write_gate(model, {"torch-bf16": {"passed": True}, "ort-int8": {"passed": True}}, "a set")
+    assert choose(model, "torch-bf16").backend == "torch-bf16"
+    torch.manual_seed(1)
+    build_model(parse(ModelConfig, small_runs.MODEL), manifest).save_pretrained(model)
+    assert "made for other weights" in choose(model, "torch-bf16").refused["torch-bf16"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        ("{", "is damaged"),
+        ('{"format": "x"}', "of another version"),
+    ],
+)
+def test_a_gate_that_cannot_be_read_does_not_open(model, with_bfloat16, gate, reason):
+    (model / GATE).write_text(gate)
+    assert reason in choose(model, "torch-bf16").refused["torch-bf16"]
+
+
+def test_a_failed_gate_stays_shut(model, with_bfloat16):
+    write_gate(model, {"torch-bf16": {"passed": False, "why": "CCC of valence falls by 0.0100"}}, "a set")
+    assert "CCC of valence falls by 0.0100" in str(choose(model, "torch-bf16"))
+
+
+def test_bfloat16_needs_a_processor_that_has_it(model, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert "neither AVX512-BF16 nor AMX" in unavailable(model, "torch-bf16")
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_its_extra(model, monkeypatch):
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert unavailable(model, "openvino-int8") == "openvino is not installed; the extra 'openvino' has it"
+    assert unavailable(model, "ort-fp32") == "onnxruntime is not installed; the extra 'onnx' has it"
+    assert unavailable(model, "torch-fp32") is None
+
+
+def test_an_unknown_backend_is_refused(model):
+    with pytest.raises(InputError, match=r"unknown backend 'torch-bf17'.*torch-bf16"):
+        choose(model, "torch-bf17")
+
+
+def test_the_gate_opens_at_a_small_loss_of_concordance_and_shuts_at_a_large_one():
+    values = np.random.default_rng(0).random(200)
+    reference = table(arousal=values)
+    small, large = (table(arousal=values, valence=0.5 + (values - 0.5) * by) for by in (0.95, 0.85))
+    assert judge(reference, small, labelled(values))["passed"]
+    verdict = judge(reference, large, labelled(values))
+    assert not verdict["passed"]
+    # Of x and s x around the mean, concordance is 2 s / (1 + s^2).
+    shifted = (0.5 + (values - 0.5) * 0.85).mean() - values.mean()
+    ratio = 2 * 0.85 / (1 + 0.85**2 + shifted**2 / values.var())
+    assert verdict["ccc_drop"]["valence"] == pytest.approx(1 - ratio, abs=1e-9)
+    assert verdict["why"] == f"CCC of valence falls by {1 - ratio:.4f}"
+
+
+def test_without_labels_the_mean_deviation_decides_and_nan_never_passes():
+    values = np.random.default_rng(0).random(50)
+    unlabelled = [Utterance(id=str(n), corpus="c") for n in range(50)]
+    assert judge(table(arousal=values), table(arousal=values + 0.009), unlabelled)["passed"]
+    assert not judge(table(arousal=values), table(arousal=values, valence=values - 0.011), unlabelled)[
+        "passed"
+    ]
+    for utterances in (unlabelled, labelled(values)):
+        verdict = judge(table(arousal=values), table(arousal=values, valence=values * np.nan), utterances)
+        assert not verdict["passed"]
+        json.dumps(verdict, allow_nan=False)
+
+
+def test_too_few_utterances_give_no_verdict():
+    few = table(arousal=np.zeros(3))
+    with pytest.raises(InputError, match="given 3 utterances; a verdict needs 20"):
+        judge(few, few, labelled(np.zeros(3)))
+
+
+def test_measured_on_a_manifest_bfloat16_is_near_the_network_but_not_it(model, manifest, with_bfloat16):
+    found = run_gate(model, manifest, "small", manifest.root / "cache")
+    verdict = found["verdicts"]["torch-bf16"]
+    assert verdict["utterances"] == 24
+    assert set(verdict["ccc_drop"]) == {f"{r}{d}" for r in ("", "audio_", "text_") for d in DIMENSIONS}
+    assert 0 < max(verdict["mean_absolute_deviation"].values()) < 0.01
+    assert json.loads((model / GATE).read_text())["backends"]["torch-bf16"] == verdict
+    assert "holds no export" in found["unavailable"]["ort-int8"]
+    predictor, chosen = load(model, "torch-bf16", "cpu")
+    assert chosen.backend == ("torch-bf16" if verdict["passed"] else "torch-fp32")
+    assert predictor.name == Predictor.load(model, "cpu").name
+
+
+@pytest.mark.slow  # torch takes 25 s to trace even a tiny network
+def test_every_runtime_says_what_the_network_says(model, manifest):
+    pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    from multimodal_ser.export import export_model
+
+    export_model(model, model / ONNX_FOLDER, ("int8",), manifest, clips=4)
+    plain = Predictor.load(model, "cpu")
+    examples = plain.examples(manifest, manifest.root / "cache")
+    wanted = plain.predict(examples)
+    numbers = wanted.select_dtypes(float).columns
+    tolerances = {"ort-fp32": 2e-5, "ort-int8": 0.05, "openvino-bf16": 0.02, "openvino-int8": 0.05}
+    for name, tolerance in tolerances.items():
+        assert "holds no" not in str(unavailable(model, name))
+        found = with_backend(plain, model, name).predict(examples)
+        np.testing.assert_allclose(found[numbers], wanted[numbers], atol=tolerance, err_msg=name)
+    assert "onnxruntime" in sys.modules
