@@ -81,7 +81,7 @@ class Predictor:
         first, *others = self.model.readings
         for column, dimension in enumerate(DIMENSIONS):
             columns[dimension] = values[first][:, column]
-            radius = self._radius(first, dimension)
+            radius = self.radius(first, dimension)
             columns[f"{dimension}_low"] = values[first][:, column] - radius
             columns[f"{dimension}_high"] = values[first][:, column] + radius
         for reading in others:
@@ -91,7 +91,8 @@ class Predictor:
             columns[f"share_{name}"] = shares[:, column]
         return pd.DataFrame(columns)
 
-    def _radius(self, reading: str, dimension: str) -> float:
+    def radius(self, reading: str, dimension: str) -> float:
+        """Half the width of the conformal interval in unit scale; NaN if the model is not calibrated."""
         if self.calibration is None:
             return float("nan")
         radius = self.calibration["radius"][reading][dimension]

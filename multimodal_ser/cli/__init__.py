@@ -29,6 +29,7 @@ VERBS = {
     "transcribe": "fill in the words of a manifest by speech recognition, and say which can be trusted",
     "train": "train any objective that an experiment file describes",
     "evaluate": "measure a model on labelled sets, with intervals over speakers",
+    "score": "how episodes feel, minute by minute and speaker by speaker",
     "compare": "one table over the runs of a recipe: how good, how large, against what",
     "export": "write a model as ONNX graphs that run without this package, and measure what they lose",
     "bench": "measure speed against the limit of the machine, and accuracy of reduced precision",

@@ -1,0 +1,111 @@
+"""`multimodal-ser score`."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is scored, with which model, and what is written."""
+    add = parser.add_argument
+    add("media", nargs="+", type=Path, metavar="MEDIA", help="recordings, or folders of them")
+    add("--model", type=Path, required=True, metavar="DIR", help="a model folder or the run that made it")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where results go; a run goes on there",
+    )
+    add(
+        "--transcript",
+        metavar="FILE",
+        help="of a single recording, or `none`; else what lies beside is taken",
+    )
+    add("--speakers", type=Path, metavar="F.rttm", help="who speaks when, of a single recording")
+    add("--asr", metavar="ENGINE", help="recognise words where no transcript is: whisper or faster-whisper")
+    add("--asr-model", default="base", metavar="MODEL", help="name of its model, or its file or folder")
+    add("--language", metavar="CODE", help="of the recordings, for --asr; recognised if it is not given")
+    add(
+        "--expect",
+        nargs="+",
+        default=[],
+        metavar="CODE",
+        help="languages whose words are trusted; all if none",
+    )
+    add("--keep-untrusted", action="store_true", help="read words that the trust gate doubts; flags stay")
+    add("--speech", default="auto", help="speech detector: auto, silero (the extra [vad]), energy, none")
+    add("--window", type=float, metavar="SECONDS", help="windows of this length instead of sentences")
+    add("--hop", type=float, metavar="SECONDS", help="from one window to the next")
+    add("--scale", default="0-1", metavar="LOW-HIGH", help="of all values that are written, such as 1-7")
+    add("--formats", nargs="+", metavar="NAME", help="csv vtt textgrid parquet; JSON is always written")
+    add("--jobs", type=int, metavar="N", help="processes; one per core, or one on a GPU")
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    add("--shard", metavar="I/N", help="only this part of the recordings, for job arrays; then once without")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, say what came of it, and fail if episodes failed."""
+    from multimodal_ser.errors import InputError
+    from multimodal_ser.installation import explained_imports
+
+    with explained_imports():
+        from multimodal_ser.inference import chosen_device
+        from multimodal_ser.labels import Scale
+        from multimodal_ser.podcast.engine import EngineOptions
+        from multimodal_ser.podcast.media import recordings
+        from multimodal_ser.podcast.scoring import ScoreOptions, jobs_of, score, shard_of
+        from multimodal_ser.podcast.segments import SegmentPolicy
+        from multimodal_ser.transcripts.listening import default_cache
+        from multimodal_ser.transcripts.trust import TrustConfig
+
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
+    device = chosen_device(arguments.device).type
+    no_transcript = arguments.transcript == "none"
+    transcript = Path(arguments.transcript) if arguments.transcript and not no_transcript else None
+    media = recordings(arguments.media)
+    jobs, suffix = shard_of(
+        jobs_of(media, transcript, arguments.speakers, look_beside=not no_transcript), arguments.shard
+    )
+    done = score(
+        jobs,
+        ScoreOptions(
+            arguments.model,
+            arguments.output,
+            EngineOptions(
+                SegmentPolicy(window=arguments.window, hop=arguments.hop),
+                arguments.speech,
+                trust=TrustConfig(languages=tuple(arguments.expect)),
+                keep_untrusted=arguments.keep_untrusted,
+            ),
+            tuple(arguments.formats or _default_formats()),
+            Scale.parse(arguments.scale),
+            device,
+            arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1),
+            _transcriber(arguments, device),
+            default_cache(),
+        ),
+        suffix,
+    )
+    print(done.screen())
+    done.raise_failures()
+    return 0
+
+
+def _default_formats() -> tuple[str, ...]:
+    from importlib.util import find_spec
+
+    return ("csv", "vtt", "textgrid", *(["parquet"] if find_spec("pyarrow") else []))
+
+
+def _transcriber(arguments: argparse.Namespace, device: str):
+    if arguments.asr is None:
+        return None
+    from functools import partial
+
+    from multimodal_ser.transcripts.asr import AsrOptions, load_transcriber
+
+    options = AsrOptions(language=arguments.language)
+    return partial(load_transcriber, arguments.asr, arguments.asr_model, options, device)

@@ -1,0 +1,194 @@
+"""The files of a scored episode: a new format is a function here and a line in `WRITERS`.
+
+Every file says its scale, the version of its schema, the hash of the model and where the words came from.
+Text of transcripts is not ours: it is escaped for what reads the file.
+"""
+
+import html
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from multimodal_ser import csv_files
+from multimodal_ser.cache import atomic_path, write_text
+from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.podcast import timeline as timelines
+from multimodal_ser.podcast.timeline import SCHEMA_VERSION, Scored, Timeline
+
+SEGMENT_COLUMNS = (
+    "file", "start", "end", "speaker", "text", *DIMENSIONS,
+    *(f"{name}_{end}" for name in DIMENSIONS for end in ("low", "high")),
+    *(f"{reading}_{name}" for reading in ("audio", "text") for name in DIMENSIONS),
+    "disagreement", "text_source", "flags", "scale", "schema_version", "model", "transcript_source",
+)  # fmt: skip
+_SPEAKER_FACTS = ("segments", "speech_seconds", "read_share", "untrusted_share", "disagreement")
+_OF_DIMENSION = ("mean", "mean_low", "mean_high", "spread", "change", "change_low", "change_high")
+
+
+def rows_of(timeline: Timeline) -> Iterator[dict[str, Any]]:
+    """The rows of the segment table."""
+    about = {
+        "file": timeline.audio["file"],
+        "scale": str(timeline.scale),
+        "schema_version": SCHEMA_VERSION,
+        "model": timeline.model["hash"],
+        "transcript_source": timeline.transcript["source"],
+    }
+    for segment in timeline.segments:
+        row = {**about, "start": segment.start, "end": segment.end, "speaker": segment.speaker}
+        for name, values in segment.dimensions.items():
+            row |= {name: values.fused, f"{name}_low": values.low, f"{name}_high": values.high}
+            row |= {f"audio_{name}": values.audio, f"text_{name}": values.text}
+        yield row | {
+            "text": segment.text,
+            "disagreement": segment.disagreement,
+            "text_source": segment.text_source,
+            "flags": " ".join(segment.flags),
+        }
+
+
+def write_csv(path: Path, timeline: Timeline) -> None:
+    rows = ([row[column] for column in SEGMENT_COLUMNS] for row in rows_of(timeline))
+    csv_files.write_table(path, SEGMENT_COLUMNS, rows)
+
+
+def write_parquet(path: Path, timeline: Timeline) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows_of(timeline)), columns=list(SEGMENT_COLUMNS))
+    words = {"file", "speaker", "text", "text_source", "flags", "scale", "model", "transcript_source"}
+    kinds = {column: "string" if column in words else "float64" for column in SEGMENT_COLUMNS}
+    with atomic_path(path) as temporary:
+        table.astype({**kinds, "schema_version": "int64"}).to_parquet(temporary, index=False)
+
+
+def write_vtt(path: Path, timeline: Timeline) -> None:
+    """WebVTT for any player: the words, and below them the values."""
+    head = f"WEBVTT\n\nNOTE\n{html.escape(_stated(timeline), quote=False)}\n"
+    write_text(path, "\n".join([head, *map(_cue, timeline.segments)]))
+
+
+def _cue(segment: Scored) -> str:
+    voice = f"<v {_voice(segment.speaker)}>" if segment.speaker else ""
+    words = html.escape(" ".join(segment.text.split()), quote=False)
+    return f"{_clock(segment.start)} --> {_clock(segment.end)}\n{voice}{words}\n{_values(segment)}\n"
+
+
+def _voice(speaker: str) -> str:
+    return html.escape(" ".join(speaker.split()), quote=False)
+
+
+def _values(segment: Scored) -> str:
+    said = [f"{name} {v.fused:.3f}" for name, v in segment.dimensions.items() if v.fused is not None]
+    return "[" + ", ".join(said or ["not scored"]) + "]"
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds * 1000)
+    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}.{whole % 1000:03}"
+
+
+def write_textgrid(path: Path, timeline: Timeline) -> None:
+    """Praat's TextGrid: words per speaker, points per dimension, and a tier about the whole."""
+    tiers = [_interval_tier("multimodal_ser", [(0.0, timeline.seconds, _stated(timeline))], timeline.seconds)]
+    for speaker in dict.fromkeys(segment.speaker for segment in timeline.segments):
+        said = [(s.start, s.end, s.text) for s in timeline.segments if s.speaker == speaker]
+        tiers.append(_interval_tier(speaker or "speaker unknown", _apart(said), timeline.seconds))
+    for name in DIMENSIONS:
+        tiers.append(_point_tier(name, list(_points(timeline.segments, name)), timeline.seconds))
+    head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    write_text(path, f"{head}0\n{timeline.seconds:.6f}\n<exists>\n{len(tiers)}\n" + "".join(tiers))
+
+
+def _apart(marks: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Intervals of one tier may not overlap: an earlier one ends where the next begins."""
+    ends = [following[0] for following in marks[1:]] + [float("inf")]
+    cut = [(start, min(end, limit), text) for (start, end, text), limit in zip(marks, ends, strict=True)]
+    return [mark for mark in cut if mark[1] > mark[0]]
+
+
+def _points(segments: Iterable[Scored], name: str) -> Iterator[tuple[float, str]]:
+    """Values at the middles of segments; points of a tier rise in time."""
+    middles = sorted((round((s.start + s.end) / 2, 6), s.dimensions[name].fused) for s in segments
+                     if s.dimensions[name].fused is not None)  # fmt: skip
+    latest = -1.0
+    for time, value in middles:
+        latest = max(time, latest + 1e-6)
+        yield latest, f"{value:.4f}"
+
+
+def _interval_tier(name: str, marks: Sequence[tuple[float, float, str]], seconds: float) -> str:
+    """All of a tier, with empty intervals where nothing is said."""
+    edges = [0.0, *(edge for start, end, _ in marks for edge in (start, end)), seconds]
+    filled = []
+    for index, (start, end) in enumerate(pairwise(edges)):
+        if end > start:
+            filled.append((start, end, marks[index // 2][2] if index % 2 else ""))
+    body = "".join(f"{start:.6f}\n{end:.6f}\n{_quoted(text)}\n" for start, end, text in filled)
+    return f'"IntervalTier"\n{_quoted(name)}\n0\n{seconds:.6f}\n{len(filled)}\n{body}'
+
+
+def _point_tier(name: str, points: Sequence[tuple[float, str]], seconds: float) -> str:
+    body = "".join(f"{time:.6f}\n{_quoted(text)}\n" for time, text in points)
+    return f'"TextTier"\n{_quoted(name)}\n0\n{seconds:.6f}\n{len(points)}\n{body}'
+
+
+def _quoted(text: str) -> str:
+    return '"' + " ".join(text.split()).replace('"', '""') + '"'
+
+
+def _stated(timeline: Timeline) -> str:
+    return (
+        f"scale {timeline.scale}; schema {timelines.SCHEMA} {SCHEMA_VERSION}; "
+        f"model {timeline.model['hash']}; transcript {timeline.transcript['source']}"
+    )
+
+
+# Format: end of the file's name, and who writes it. JSON comes last: it says that the others are there.
+WRITERS: dict[str, tuple[str, Callable[[Path, Timeline], None]]] = {
+    "csv": (".emotion.csv", write_csv),
+    "parquet": (".emotion.parquet", write_parquet),
+    "vtt": (".emotion.vtt", write_vtt),
+    "textgrid": (".emotion.TextGrid", write_textgrid),
+    "json": (timelines.SUFFIX, timelines.write),
+}
+
+
+def write_speakers(path: Path, episodes: Iterable[tuple[str, Timeline]]) -> None:
+    """`summary_speakers.csv`: a row per episode and speaker."""
+    rows = []
+    for name, timeline in episodes:
+        for facts in timeline.summary["speakers"]:
+            rows.append([name, facts["speaker"], *_facts(facts, timeline)])
+    csv_files.write_table(path, ("episode", "speaker", *_columns()), rows)
+
+
+def write_episodes(path: Path, episodes: Iterable[tuple[str, Timeline]]) -> None:
+    """`summary_episodes.csv`: a row per episode."""
+    rows = [
+        [name, timeline.audio["file"], timeline.seconds, *_facts(timeline.summary["episode"], timeline)]
+        for name, timeline in episodes
+    ]
+    csv_files.write_table(path, ("episode", "file", "seconds", *_columns()), rows)
+
+
+def _columns() -> list[str]:
+    from multimodal_ser.podcast.summaries import REGIONS
+
+    of_dimensions = [f"{name}_{fact}" for name in DIMENSIONS for fact in _OF_DIMENSION]
+    shares = [f"share_{region}" for region in REGIONS]
+    stated = ["scale", "schema_version", "model", "transcript_source"]
+    return [*_SPEAKER_FACTS, *of_dimensions, *shares, *stated]
+
+
+def _facts(facts: dict[str, Any], timeline: Timeline) -> list[Any]:
+    return [
+        *(facts[name] for name in _SPEAKER_FACTS),
+        *(facts["dimensions"][name][fact] for name in DIMENSIONS for fact in _OF_DIMENSION),
+        *facts["regions"].values(),
+        str(timeline.scale),
+        SCHEMA_VERSION,
+        timeline.model["hash"],
+        timeline.transcript["source"],
+    ]
