@@ -46,13 +46,12 @@ LAYERS = [
         "evaluation",
         "pseudo_labels",
         "transcription",
-        "analysis",
         "podcast",
         "export",
         "doctor",
         "fetching",
     },
-    {"bench", "demo", "description"},
+    {"bench", "demo", "description", "analysis"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

@@ -13,7 +13,7 @@ from multimodal_ser.analysis.figures import (
     OTHER_COLOURS,
     alike_figure,
     curves_figure,
-    draw,
+    draw_all,
     map_figure,
     overlay_figure,
 )
@@ -139,7 +139,7 @@ def test_every_figure_is_there_as_png_and_svg(folder):
 
 
 def test_the_same_results_give_the_same_figures(folder, tmp_path):
-    draw(read_results(folder), tmp_path)
+    draw_all({"curves_0": lambda: curves_figure(encoder())}, tmp_path)
     assert (tmp_path / "curves_0.svg").read_bytes() == (folder / "figures" / "curves_0.svg").read_bytes()
 
 

@@ -9,8 +9,9 @@ import soundfile
 import torch
 
 from multimodal_ser.analysis import self_test
+from multimodal_ser.analysis.choosing import choose
 from multimodal_ser.analysis.layer_report import COLUMNS, rows_of, summary
-from multimodal_ser.analysis.measuring import choose, measure
+from multimodal_ser.analysis.measuring import measure
 from multimodal_ser.cli import main
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Header, Utterance, write
@@ -185,6 +186,6 @@ def test_unknown_speakers_and_missing_labels_are_left_out_and_counted():
 def test_missing_arguments_say_what_is_wanted(capsys):
     assert main(["layers"]) == 2
     assert (
-        "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone, or compare"
+        "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR (or --text-encoder, or --model)"
         in capsys.readouterr().err
     )

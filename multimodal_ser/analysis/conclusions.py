@@ -31,6 +31,11 @@ RULES = (
     f"'Valence lies deeper than arousal' is supported if both can be read, at least {AGREEING} measures say "
     "deeper and none says not deeper; not supported if one cannot be read, or at least one measure says not "
     "deeper and none says deeper; otherwise undecided.",
+    "Emotion classes can be read if the lower end of the balanced accuracy of the best layer lies above that "
+    "of guessing and, where a randomly initialised encoder was measured, the interval of the difference to "
+    "its best layer lies above zero.",
+    "The layers tell more of a dimension than a baseline (acoustic set, words) does if the dimension can be "
+    "read, and the interval of the CCC that all layers together add to that baseline lies above zero.",
     f"Two measures disagree about a dimension if their best layers lie more than {APART:.0%} of the depth "
     f"apart or the rank correlation of their curves is below {ALIKE}.",
 )
@@ -113,7 +118,7 @@ def carried(
     found = place(probes, dimension).best_score
     chance = float(np.nanquantile(permuted.draws[:, :, dimension].max(1), CHANCE))
     reasons = [
-        f"CCC {_shown(found)} at layer {place(probes, dimension).best_layer}; the best layer under permuted "
+        f"CCC {shown(found)} at layer {place(probes, dimension).best_layer}; the best layer under permuted "
         f"labels stays below {chance:.3f} in {CHANCE:.0%} of the draws"
     ]
     passed = found.low > chance  # false for NaN: an unknown interval supports nothing
@@ -121,11 +126,21 @@ def carried(
         ours, other = (one.draws[:, :, dimension].max(1) for one in (probes, random))
         value = float(probes.values[:, dimension].max() - random.values[:, dimension].max())
         beyond = interval_of(value, ours - other)
-        reasons.append(f"{_shown(beyond)} beyond the best layer of a randomly initialised encoder")
+        reasons.append(f"{shown(beyond)} beyond the best layer of a randomly initialised encoder")
         passed = passed and beyond.low > 0
     return Verdict(
         f"{name} can be read from the encoder", SUPPORTED if passed else NOT_SUPPORTED, tuple(reasons)
     )
+
+
+def beyond_baseline(name: str, baseline: str, added: Interval, carrier: Verdict) -> Verdict:
+    """The rule on baselines: do the layers tell more than other features do alone?"""
+    reasons = [f"all layers add {shown(added)} CCC to {baseline}"]
+    if carrier.verdict != SUPPORTED:
+        reasons.append(f"{carrier.claim}: {carrier.verdict}")
+    passed = carrier.verdict == SUPPORTED and added.low > 0
+    claim = f"the layers tell more of {name} than {baseline}"
+    return Verdict(claim, SUPPORTED if passed else NOT_SUPPORTED, tuple(reasons))
 
 
 def order(
@@ -157,7 +172,7 @@ def order(
 
 
 def agreements(measures: Mapping[str, Relevance], names: Sequence[str]) -> list[Disagreement]:
-    """The fourth rule for every two measures and every dimension."""
+    """The last rule for every two measures and every dimension."""
     found = []
     for (first, a), (second, b) in combinations(measures.items(), 2):
         for k, dimension in enumerate(names):
@@ -188,5 +203,6 @@ def _filled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nan_to_num(scores, nan=0.0)
 
 
-def _shown(interval: Interval) -> str:
+def shown(interval: Interval) -> str:
+    """An interval in words."""
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -24,6 +24,8 @@ SHOWN = {
     "gain": "gain over shallower (explained variance)",
     "left out": "loss without it, ridge (CCC)",
     "left out of the mix": "loss without it, trained mix (CCC)",
+    "left out of the model": "loss without it, the model (CCC)",
+    "fine-tuned": "cut there and trained (CCC)",
     "cca": "CCA with ratings",
     "cka": "CKA with ratings",
 }
@@ -220,5 +222,7 @@ def _values(curve: Curve) -> NDArray[np.float64]:
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values between 0, the worst, and 1, the best; all 0 where nothing differs."""
+    if np.isnan(values).all():
+        return values
     low, high = np.nanmin(values), np.nanmax(values)
     return (values - low) / (high - low) if high > low else np.zeros_like(values)

@@ -86,6 +86,14 @@ def increments(
     return Increments(truncation, explained.gains(), _losses(truncation, but, labels, resampling))
 
 
+def with_others(
+    components: NDArray[np.float64], others: ArrayLike, labels: NDArray[np.float64], folds: NDArray[np.int64]
+) -> Probed:
+    """One probe of all `reduced` layers (N, L, C) and other features (N, A) together."""
+    x = np.concatenate([components.reshape(len(components), -1), standardised(others)], axis=1)
+    return _probe(x, labels, folds, fold_sums(x, labels, folds), np.arange(x.shape[1]))
+
+
 def explained_variance_of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 - mean squared error / variance of the labels, from moments (..., 6) of predictions and labels."""
     n, _, y, xx, yy, xy = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)

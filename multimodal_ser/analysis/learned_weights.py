@@ -18,7 +18,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from multimodal_ser.analysis.conclusions import ALIKE, rank_correlation
-from multimodal_ser.analysis.probes import standardised
+from multimodal_ser.analysis.probes import Probed, standardised
+from multimodal_ser.analysis.relevance import Relevance, scored
+from multimodal_ser.metrics import Resampling
 
 SEEDS = 5
 STEPS = 300
@@ -63,7 +65,40 @@ def learn(
     """Train the mix and its heads on all rows of features (N, L, F) and labels (N, K) without NaN."""
     x = torch.from_numpy(_prepared(np.asarray(features), normalised))
     y = torch.from_numpy(((labels - labels.mean(0)) / np.maximum(labels.std(0), 1e-12)).astype(np.float32))
-    return LearnedWeights(np.stack([_train(x, y, seed, steps) for seed in range(seeds)]))
+    return LearnedWeights(np.stack([_train(x, y, seed, steps)[0] for seed in range(seeds)]))
+
+
+def left_out_of_mix(
+    features: ArrayLike,
+    labels: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    resampling: Resampling,
+    steps: int = STEPS // 2,
+) -> Relevance:
+    """CCC that a trained mix of normalised layers loses on unseen speakers without each of them, (L, K).
+
+    Nothing is trained again: the others keep the ratios of their weights, and the head stays.
+    """
+    x = torch.from_numpy(_prepared(np.asarray(features), normalised=True))
+    mean, spread = labels.mean(0), np.maximum(labels.std(0), 1e-12)
+    y = torch.from_numpy(((labels - mean) / spread).astype(np.float32))
+    whole, without = np.zeros(labels.shape), np.zeros((x.shape[1], *labels.shape))
+    for fold in range(int(folds.max()) + 1):
+        held = np.flatnonzero(folds == fold)
+        weights, heads = _train(x[folds != fold], y[folds != fold], fold, steps)
+        by_layer = torch.einsum("nlf,fk->nlk", x[held], heads).double().numpy() * weights
+        whole[held] = by_layer.sum(1)
+        for layer in range(x.shape[1]):
+            left = np.maximum(1 - weights[layer], 1e-12)
+            without[layer, held] = (by_layer.sum(1) - by_layer[:, layer]) / left
+    rest = np.broadcast_to(mean, labels.shape), np.zeros((0, labels.shape[1]))
+    first, *others = scored(
+        [Probed(mean + spread * said, *rest) for said in (whole, *without)], labels, resampling
+    ).by_layer()
+    return Relevance(
+        np.stack([first.values[0] - one.values[0] for one in others]),
+        np.stack([first.draws[:, 0] - one.draws[:, 0] for one in others], axis=1),
+    )
 
 
 def doubts(raw: LearnedWeights, normalised: LearnedWeights, probed: NDArray[np.float64]) -> list[list[str]]:
@@ -101,8 +136,10 @@ def _prepared(features: NDArray, normalised: bool) -> NDArray[np.float32]:
     return (x - x.mean(0)) / x.std()
 
 
-def _train(x: torch.Tensor, y: torch.Tensor, seed: int, steps: int) -> NDArray[np.float64]:
-    """Weights (L, K) after training from one seed."""
+def _train(
+    x: torch.Tensor, y: torch.Tensor, seed: int, steps: int
+) -> tuple[NDArray[np.float64], torch.Tensor]:
+    """Weights (L, K) and heads (F, K) after training from one seed."""
     generator = torch.Generator().manual_seed(seed)
     layers, width, targets = x.shape[1], x.shape[2], y.shape[1]
     logits = (0.1 * torch.randn(layers, targets, generator=generator)).requires_grad_()
@@ -117,4 +154,4 @@ def _train(x: torch.Tensor, y: torch.Tensor, seed: int, steps: int) -> NDArray[n
         loss = ((by_layer * logits.softmax(0)).sum(1) - y).square().mean()
         loss.backward()
         optimiser.step()
-    return logits.detach().softmax(0).double().numpy()
+    return logits.detach().softmax(0).double().numpy(), heads.detach()

@@ -5,11 +5,10 @@ in unit scale; every number with an interval is `[value, low, high]`, over resam
 be computed is null.
 """
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from multimodal_ser.analysis import conclusions, controls
-from multimodal_ser.analysis.incremental import increments, reduced
-from multimodal_ser.analysis.learned_weights import LearnedWeights, doubts, learn
+from multimodal_ser.analysis.categories import categories
+from multimodal_ser.analysis.choosing import Comparison, Measured
+from multimodal_ser.analysis.incremental import increments, reduced, with_others
+from multimodal_ser.analysis.learned_weights import LearnedWeights, doubts, learn, left_out_of_mix
+from multimodal_ser.analysis.mlp_probe import mlp_probe
+from multimodal_ser.analysis.plain import curve, curves, plain
 from multimodal_ser.analysis.probes import FOLDS, SomeRows, probe_layers, speaker_folds
 from multimodal_ser.analysis.relevance import Relevance, scored
 from multimodal_ser.analysis.similarity import cca_by_layer, cka_by_layer, speaker_groups
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import DIMENSIONS
-from multimodal_ser.manifests import Utterance
 from multimodal_ser.metrics import Interval, Resampling, ccc_of, pearson_of
 
 SCHEMA_VERSION = 1
-FEWEST = 60  # labelled utterances
 SPEAKERS_TOLD_APART = 50  # in the speaker probe: those with most utterances
 RESAMPLES = 1_000
 LEARNING_ROWS = 2_000  # that the learned weights are trained on, at most
@@ -40,63 +40,6 @@ Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 VOTING = ("probes", "gain", "cka")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Other features of some of the measured rows, such as the acoustic set or sentence embeddings."""
-
-    rows: NDArray[np.int64]  # among those measured
-    features: NDArray[np.float64]  # (len(rows), A) finite
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Rows of a manifest that can be measured, and what is known about them."""
-
-    rows: NDArray[np.int64]
-    names: tuple[str, ...]  # dimensions
-    labels: NDArray[np.float64]  # (N, K)
-    speakers: list[str]
-    genders: list[str | None]
-    left_out: int
-
-
-def choose(utterances: Sequence[Utterance]) -> Measured:
-    """The utterances that can be measured, or what is wrong with all of them."""
-    table = np.array(
-        [[math.nan if (v := getattr(u, d)) is None else v for d in DIMENSIONS] for u in utterances],
-        dtype=float,
-    ).reshape(len(utterances), len(DIMENSIONS))
-    used = np.flatnonzero((~np.isnan(table)).any(0))
-    if not used.size:
-        raise InputError(
-            "no utterance of this manifest has arousal, valence or dominance: nothing to measure"
-        )
-    has_all = ~np.isnan(table[:, used]).any(1)
-    rows = np.flatnonzero(has_all & np.array([u.speaker is not None for u in utterances]))
-    names = tuple(DIMENSIONS[k] for k in used)
-    if len(rows) < FEWEST:
-        raise InputError(
-            f"{len(rows)} of {len(utterances)} utterances have a speaker and {', '.join(names)}; at least "
-            f"{FEWEST} are needed. With fewer, no interval would tell one layer from another"
-        )
-    labels = table[np.ix_(rows, used)]
-    if (constant := np.flatnonzero(np.ptp(labels, axis=0) == 0)).size:
-        name, value = names[constant[0]], labels[0, constant[0]]
-        raise InputError(
-            f"{name} is {value:g} for every utterance: what does not vary cannot be read. The likely cause: "
-            "a default value in place of missing labels, which should be null"
-        )
-    some = [utterances[row] for row in rows]
-    return Measured(
-        rows,
-        names,
-        labels,
-        [u.speaker or "" for u in some],
-        [u.gender for u in some],
-        len(utterances) - len(rows),
-    )
-
-
 def measure(
     features: NDArray,
     chosen: Measured,
@@ -104,11 +47,15 @@ def measure(
     random: NDArray | None = None,
     others: Mapping[str, Comparison] | None = None,
     seed: int = 0,
+    mlp: bool = False,
+    told: Mapping[str, Comparison] | None = None,
 ) -> dict[str, Any]:
     """Every measure, control and conclusion for layers (N, L, F) of the chosen rows.
 
     seconds: durations (N,). random: the layers of a randomly initialised encoder of the same shape, for the
-    same rows. others: what layers are compared with, and what is probed alone, as a baseline.
+    same rows. others: what layers are compared with, and what is probed alone, as a baseline. mlp: a
+    nonlinear probe as well. told: single columns that layers may tell instead of emotion, such as the
+    sentiment of the words.
     """
     if features.shape[1] < 2:
         raise InputError("this encoder has one layer: which of its layers matters is no question")
@@ -119,17 +66,37 @@ def measure(
         permuted = {name: read.pop(name) for name in PERMUTED}
         duration = read.pop(DURATION)
         bar.update(2)
-        measures = read | _other_measures(features, chosen, folds, resampling, bar)
+        components = reduced(features)
+        measures = read | _other_measures(features, components, chosen, folds, resampling, bar)
+        if mlp:
+            probed = mlp_probe(components, chosen.labels, folds, seed)
+            measures["mlp"] = scored(probed, chosen.labels, resampling)
         baseline = None
         if random is not None:
             baseline = scored(probe_layers(random, chosen.labels, folds), chosen.labels, resampling)
         confounders = {DURATION: duration, **_confounders(features, chosen, resampling)}
+        confounders |= {
+            f"{name} (CCC)": _told(features, chosen, one, folds) for name, one in (told or {}).items()
+        }
         bar.update()
-        weights = _learned(features, chosen, measures["probes"], seed)
+        weights, measures["left out of the mix"] = _learned(features, chosen, measures["probes"], folds, seed)
         bar.update()
+        compared = {
+            name: _compared(features, components, chosen, other, folds, seed)
+            for name, other in (others or {}).items()
+        }
+        classes = categories(features, chosen.emotions, chosen.speakers, random, seed)
     names = chosen.names
     voting = {name: measures[name] for name in VOTING}
     everything = measures | permuted | ({} if baseline is None else {"random encoder": baseline})
+    found = verdicts(voting, names, permuted, baseline)
+    found += [
+        conclusions.beyond_baseline(name, other, added[k], found[k])
+        for other, (_, added) in compared.items()
+        for k, name in enumerate(names)
+    ]
+    if classes is not None:
+        found.append(classes[2])
     return {
         "schema_version": SCHEMA_VERSION,
         "scale": "0-1",
@@ -138,18 +105,17 @@ def measure(
         "utterances": len(chosen.rows),
         "left_out": chosen.left_out,
         "speakers": resampling.clusters,
-        "measures": {name: _curves(one, names) for name, one in everything.items()},
-        "confounders": {name: _curve(one, 0) for name, one in confounders.items()},
-        "comparisons": {
-            name: _compared(features, chosen, other, folds, seed) for name, other in (others or {}).items()
-        },
+        "measures": {name: curves(one, names) for name, one in everything.items()},
+        "confounders": {name: curve(one, 0) for name, one in confounders.items()},
+        "comparisons": {name: one for name, (one, _) in compared.items()},
+        "categories": None if classes is None else classes[0] | {"curve": curve(classes[1], 0)},
         "learned_weights": weights,
         "places": {
-            name: {d: _plain(asdict(conclusions.place(one, k))) for k, d in enumerate(names)}
+            name: {d: plain(asdict(conclusions.place(one, k))) for k, d in enumerate(names)}
             for name, one in voting.items()
         },
-        "agreement": [_plain(asdict(one)) for one in conclusions.agreements(voting, names)],
-        "conclusions": [_plain(asdict(one)) for one in verdicts(voting, names, permuted, baseline)],
+        "agreement": [plain(asdict(one)) for one in conclusions.agreements(voting, names)],
+        "conclusions": [plain(asdict(one)) for one in found],
         "rules": conclusions.RULES,
     }  # fmt: skip
 
@@ -200,10 +166,15 @@ def _read(
 
 
 def _other_measures(
-    features: NDArray, chosen: Measured, folds: NDArray[np.int64], resampling: Resampling, bar: tqdm
+    features: NDArray,
+    components: NDArray[np.float64],
+    chosen: Measured,
+    folds: NDArray[np.int64],
+    resampling: Resampling,
+    bar: tqdm,
 ) -> dict[str, Relevance]:
     labels, targets = chosen.labels, [chosen.labels[:, [k]] for k in range(len(chosen.names))]
-    added = increments(reduced(features), labels, folds, resampling)
+    added = increments(components, labels, folds, resampling)
     bar.update()
     cka = cka_by_layer(features, targets, speaker_groups(resampling))
     cca = cca_by_layer(features, targets, folds, resampling)
@@ -237,27 +208,52 @@ def _confounders(features: NDArray, chosen: Measured, resampling: Resampling) ->
     return found
 
 
+def _told(features: NDArray, chosen: Measured, other: Comparison, folds: NDArray[np.int64]) -> Relevance:
+    """CCC with which each layer tells a single column, (L, 1)."""
+    rows = other.rows
+    resampling = Resampling([chosen.speakers[row] for row in rows], 0, RESAMPLES)
+    return scored(
+        probe_layers(SomeRows(features, rows), other.features, folds[rows]), other.features, resampling
+    )
+
+
 def _compared(
-    features: NDArray, chosen: Measured, other: Comparison, folds: NDArray[np.int64], seed: int
-) -> dict[str, Any]:
-    """How alike each layer is to other features, and how well those are read alone."""
+    features: NDArray,
+    components: NDArray[np.float64],
+    chosen: Measured,
+    other: Comparison,
+    folds: NDArray[np.int64],
+    seed: int,
+) -> tuple[dict[str, Any], list[Interval]]:
+    """How alike layers are to other features, how well those are read alone, what all layers add to them."""
     rows = other.rows
     resampling = Resampling([chosen.speakers[row] for row in rows], seed, RESAMPLES)
     layers, labels, here = features[rows], chosen.labels[rows], folds[rows]
     alone = controls.baseline(other.features, labels, here, resampling)
-    return {
+    both = scored([with_others(components[rows], other.features, labels, here)], labels, resampling)
+    added = Relevance(both.values - alone.values, both.draws - alone.draws)
+    intervals = [added.interval(0, k) for k in range(len(chosen.names))]
+    found = {
         "utterances": len(rows),
         "width": other.features.shape[1],
-        "cca": _curve(cca_by_layer(layers, [other.features], here, resampling), 0),
-        "cka": _curve(cka_by_layer(layers, [other.features], speaker_groups(resampling)), 0),
-        "alone (CCC)": {name: _curve(alone, k)[0] for k, name in enumerate(chosen.names)},
+        "cca": curve(cca_by_layer(layers, [other.features], here, resampling), 0),
+        "cka": curve(cka_by_layer(layers, [other.features], speaker_groups(resampling)), 0),
+        "alone (CCC)": {name: curve(alone, k)[0] for k, name in enumerate(chosen.names)},
+        "added (CCC)": {name: plain(one) for name, one in zip(chosen.names, intervals, strict=True)},
     }
+    return found, intervals
 
 
-def _learned(features: NDArray, chosen: Measured, probes: Relevance, seed: int) -> dict[str, Any]:
+def _learned(
+    features: NDArray, chosen: Measured, probes: Relevance, folds: NDArray[np.int64], seed: int
+) -> tuple[dict[str, Any], Relevance]:
+    """The weights with what speaks against them, and what the mix loses without each layer."""
     rows = np.random.default_rng(seed).permutation(len(chosen.rows))[:LEARNING_ROWS]
-    some, labels = np.asarray(features[np.sort(rows)]), chosen.labels[np.sort(rows)]
+    rows = np.sort(rows)
+    some, labels = np.asarray(features[rows]), chosen.labels[rows]
     raw, normalised = learn(some, labels, normalised=False), learn(some, labels, normalised=True)
+    people = Resampling([chosen.speakers[row] for row in rows], seed, RESAMPLES)
+    left_out = left_out_of_mix(some, labels, folds[rows], people)
     said = doubts(raw, normalised, np.nan_to_num(probes.values))
 
     def shown(weights: LearnedWeights, k: int) -> dict[str, Any]:
@@ -266,9 +262,9 @@ def _learned(features: NDArray, chosen: Measured, probes: Relevance, seed: int) 
             "entropy": weights.entropy[:, k],
             "centre": weights.centre[:, k],
         }
-        return _plain({name: part.tolist() for name, part in parts.items()})
+        return plain({name: part.tolist() for name, part in parts.items()})
 
-    return {
+    shown_weights = {
         "standing": "diagnostic only: not used in any conclusion",
         "utterances": len(rows),
         **{
@@ -276,28 +272,4 @@ def _learned(features: NDArray, chosen: Measured, probes: Relevance, seed: int) 
             for k, name in enumerate(chosen.names)
         },
     }
-
-
-def _curves(measure: Relevance, names: Sequence[str]) -> dict[str, Any]:
-    return {name: _curve(measure, k) for k, name in enumerate(names)}
-
-
-def _curve(measure: Relevance, k: int) -> list[Any]:
-    return [_plain(measure.interval(layer, k)) for layer in range(measure.layers)]
-
-
-def _plain(value: Any) -> Any:
-    """JSON-ready: an interval as [value, low, high], NaN as null."""
-    if isinstance(value, Interval):
-        return [_plain(part) for part in (value.value, value.low, value.high)]
-    if isinstance(value, dict):
-        if value.keys() == {"value", "low", "high"}:  # an interval that asdict took apart
-            return [_plain(part) for part in value.values()]
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else float(value)
-    return int(value) if isinstance(value, np.integer) else value
+    return shown_weights, left_out

@@ -30,6 +30,10 @@ class Relevance:
         """The measure of one layer and its interval over speakers."""
         return interval_of(float(self.values[layer, dimension]), self.draws[:, layer, dimension])
 
+    def by_layer(self) -> list["Relevance"]:
+        """The same, one layer at a time."""
+        return [Relevance(self.values[[k]], self.draws[:, [k]]) for k in range(self.layers)]
+
     def gains(self) -> "Relevance":
         """What each layer adds to the one before it; the first adds to nothing, which scores 0."""
         return Relevance(

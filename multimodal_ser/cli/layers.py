@@ -22,6 +22,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint, hub name, or model folder whose audio encoder is measured; repeatable",
     )
     parser.add_argument(
+        "--text-encoder",
+        action="append",
+        default=[],
+        metavar="NAME_OR_FOLDER",
+        help="the same for a text encoder, on utterances with a transcript",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a trained model: the layers of its encoders, what it loses without each layer of its mix, and "
+        "how much of each dimension it hears and reads",
+    )
+    parser.add_argument(
+        "--pooling", default="statistics", metavar="NAME", help="of time: statistics, attentive, or thirds"
+    )
+    parser.add_argument("--mlp", action="store_true", help="also probe with a small network")
+    parser.add_argument(
+        "--sentence-encoder",
+        metavar="NAME_OR_FOLDER",
+        help="whose sentence embeddings layers are compared with; without it MiniLM, if it is there",
+    )
+    parser.add_argument(
+        "--sentiment",
+        metavar="FOLDER",
+        help="model that reads the valence of the words alone: a control for layers that only know the words",
+    )
+    parser.add_argument(
+        "--finetune",
+        metavar="EXPERIMENT.yaml",
+        help="also cut each --encoder behind each block and train it, as this experiment says",
+    )
+    parser.add_argument(
+        "--finetune-layers", nargs="+", type=int, metavar="K", help="only behind these blocks"
+    )
+    parser.add_argument(
+        "--finetune-split",
+        default="test",
+        metavar="NAME",
+        help="the set on which trained encoders are scored",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the experiment"
+    )
+    parser.add_argument(
         "-o", "--output-dir", metavar="DIR", help="folder for results, tables, figures and page"
     )
     parser.add_argument("--split", nargs="+", metavar="NAME", help="sets to measure on; all if not given")
@@ -46,15 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
         return _self_test(arguments)
     if arguments.inputs[:1] == ["compare"]:
         return _compare(arguments)
-    if len(arguments.inputs) != 1 or not arguments.encoder or arguments.output_dir is None:
+    measured = arguments.encoder or arguments.text_encoder or arguments.model
+    if len(arguments.inputs) != 1 or not measured or arguments.output_dir is None:
         raise InputError(
-            "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR, or --self-test alone, or "
-            "compare A/results.json B/results.json"
+            "layers wants MANIFEST --encoder NAME_OR_FOLDER -o DIR (or --text-encoder, or --model), or "
+            "--self-test alone, or compare A/results.json B/results.json"
         )
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
-        from multimodal_ser.analysis.layer_report import report_layers, summary
+        from multimodal_ser.analysis.finetuning import FineTuning
+        from multimodal_ser.analysis.layer_report import Options, report_layers, summary
         from multimodal_ser.analysis.page import write_page
         from multimodal_ser.manifests import read
 
@@ -64,11 +112,37 @@ def run(arguments: argparse.Namespace) -> int:
         kept = {u.id for part in parts for u in part.utterances}
         manifest = manifest.select(lambda utterance: utterance.id in kept)
     results = report_layers(
-        manifest, arguments.encoder, arguments.output_dir, arguments.device, arguments.seed
+        manifest,
+        arguments.encoder,
+        arguments.output_dir,
+        arguments.text_encoder,
+        arguments.model,
+        Options(
+            device=arguments.device,
+            seed=arguments.seed,
+            pooling=arguments.pooling,
+            mlp=arguments.mlp,
+            sentence_encoder=arguments.sentence_encoder,
+            sentiment=arguments.sentiment,
+            fine_tuning=_fine_tuning(arguments, FineTuning),
+        ),
     )
     print(summary(results))
     print(f"written: {write_page(arguments.output_dir)}")
     return 0
+
+
+def _fine_tuning(arguments: argparse.Namespace, plan: type) -> object | None:
+    if arguments.finetune is None:
+        return None
+    root = [f"data.audio_root={arguments.audio_root}"] if arguments.audio_root else []
+    return plan(
+        arguments.finetune,
+        arguments.inputs[0],
+        tuple(arguments.finetune_layers or ()),
+        arguments.finetune_split,
+        (*root, *arguments.set),
+    )
 
 
 def _compare(arguments: argparse.Namespace) -> int:

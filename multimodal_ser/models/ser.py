@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from multimodal_ser.cache import atomic_path, write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, nearest
-from multimodal_ser.models.encoding import AudioEncoder, load_strictly
+from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
 from multimodal_ser.models.mel import MelEncoder
 from multimodal_ser.models.pretrained import read_settings, read_weights
@@ -122,11 +122,15 @@ class SerModel(nn.Module):
         lengths: Tensor | None,
         token_ids: Tensor | None,
         token_mask: Tensor | None,
+        encoding: Encoding | None = None,
     ) -> Encoded:
-        """Waveforms (B, S), lengths (B,) in samples, ids and mask (B, L) of `TextEncoder.tokenize`."""
+        """Waveforms (B, S), lengths (B,) in samples, ids and mask (B, L) of `TextEncoder.tokenize`.
+
+        encoding: what the audio encoder says of these waveforms, if that is known already.
+        """
         audio = text = None
         if self.audio is not None:
-            encoding = self.audio(waveforms, lengths)
+            encoding = self.audio(waveforms, lengths) if encoding is None else encoding
             states = self.audio_projection(self.layer_mix(encoding.layers))
             audio = Branch(states, encoding.mask, lengths > 0)
         if self.text is not None:
