@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from sklearn.linear_model import Ridge
 from test_layer_report import utterances
 from tiny_checkpoints import save_distilbert, save_hubert
 
-from multimodal_ser.analysis import layer_report
+from multimodal_ser.analysis import layer_report, measuring
 from multimodal_ser.analysis.categories import categories
 from multimodal_ser.analysis.extraction import POOLINGS, pooled
+from multimodal_ser.analysis.finetuning import FineTuning
 from multimodal_ser.analysis.incremental import reduced, with_others
 from multimodal_ser.analysis.learned_weights import left_out_of_mix
 from multimodal_ser.analysis.mlp_probe import mlp_probe
@@ -231,10 +233,15 @@ def everything(place):
         str(folder / "distilbert"), "--sentiment", str(folder / "model"), "--mlp", "--finetune",
         str(folder / "tiny.yaml"), "--device", "cpu", "-o", str(folder / "out"),
     ]  # fmt: skip
-    assert main(command) == 0
+    with pytest.MonkeyPatch.context() as patch:  # short trainings of diagnostics: nothing here looks at them
+        patch.setattr(measuring, "learn", partial(measuring.learn, seeds=2, steps=5))
+        patch.setattr(measuring, "left_out_of_mix", partial(measuring.left_out_of_mix, steps=5))
+        patch.setattr("multimodal_ser.analysis.mlp_probe.EPOCHS", 2)
+        assert main(command) == 0
     return folder, json.loads((folder / "out" / "results.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_every_branch_is_measured_and_named(everything):
     folder, results = everything
     model = str(folder / "model")
@@ -250,6 +257,7 @@ def test_every_branch_is_measured_and_named(everything):
         assert "the sentiment of the words (CCC)" in found["confounders"]
 
 
+@pytest.mark.slow
 def test_fine_tuning_fills_the_depths_that_were_trained(everything):
     _, results = everything
     curve = next(iter(results["encoders"].values()))["measures"]["fine-tuned"]["arousal"]
@@ -258,6 +266,7 @@ def test_fine_tuning_fills_the_depths_that_were_trained(everything):
     assert len(curve) == 3
 
 
+@pytest.mark.slow
 def test_a_model_says_what_it_loses_and_which_branch_it_uses(everything):
     folder, results = everything
     found = results["encoders"][f"{folder / 'model'} (audio)"]
@@ -275,9 +284,6 @@ def test_an_unknown_pooling_is_refused():
         layer_report.Options(pooling="max")
 
 
-def test_fine_tuning_beyond_the_encoder_is_refused(everything, cache, capsys):
-    folder, _ = everything
-    command = ["layers", str(folder / "manifest" / "manifest.jsonl"), "--encoder", str(folder / "hubert")]
-    command += ["--finetune", str(folder / "tiny.yaml"), "--finetune-layers", "9", "--device", "cpu"]
-    assert main([*command, "-o", str(folder / "beyond")]) == 2
-    assert "--finetune-layers 9: this encoder has blocks 1 to 2" in capsys.readouterr().err
+def test_fine_tuning_beyond_the_encoder_is_refused():
+    with pytest.raises(InputError, match=r"--finetune-layers 9: this encoder has blocks 1 to 2"):
+        FineTuning("x.yaml", "manifest.jsonl", layers=(2, 9)).check(2)

@@ -64,7 +64,7 @@ def results(loud):
         command = [
             "layers",
             str(loud / "manifest.jsonl"),
-            "--encoder",
+            "--model",
             str(loud / "model"),
             "-o",
             str(loud / "out"),
@@ -90,6 +90,15 @@ def test_a_random_encoder_is_not_beaten_by_another_random_encoder(results):
     (verdict,) = [one for one in found["conclusions"] if one["claim"].startswith("arousal can")]
     assert verdict["verdict"] == "not supported"
     assert "beyond the best layer of a randomly initialised encoder" in verdict["reasons"][1]
+
+
+def test_a_model_that_only_hears_has_one_reading_and_a_loss_for_each_layer(results):
+    (found,) = results["encoders"].values()
+    assert list(found["model"]["readings"]) == ["audio"]
+    assert found["model"]["conclusions"] == []
+    losses = np.array(found["measures"]["left out of the model"]["arousal"], dtype=float)
+    assert losses.shape == (found["layers"], 3)
+    assert np.abs(losses[:, 0]).max() > 0
 
 
 def test_the_acoustic_set_alone_reads_the_loudness_that_is_arousal(results):

@@ -30,14 +30,18 @@ class FineTuning:
     split: str = "test"  # that is scored
     changes: tuple[str, ...] = ()  # key=value
 
+    def check(self, blocks: int) -> None:
+        """Refuse depths that an encoder of so many blocks does not have."""
+        for kept in self.layers:
+            if not 1 <= kept <= blocks:
+                raise InputError(f"--finetune-layers {kept}: this encoder has blocks 1 to {blocks}")
+
 
 def fine_tuned(encoder: str, layers: int, folder: Path, plan: FineTuning, seed: int = 0) -> Relevance:
     """CCC of the encoder cut behind each block and trained, (layers, 3); NaN where that was not tried."""
     values = np.full((layers, len(DIMENSIONS)), np.nan)
     draws = np.full((RESAMPLES, layers, len(DIMENSIONS)), np.nan)
     for kept in plan.layers or range(1, layers):
-        if not 1 <= kept < layers:
-            raise InputError(f"--finetune-layers {kept}: this encoder has blocks 1 to {layers - 1}")
         config = _experiment(encoder, kept, plan)
         experiments.run(config, folder / f"layers{kept}")
         test = _test_set(experiments.load_manifest(config.data), plan)

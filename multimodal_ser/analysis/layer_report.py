@@ -145,6 +145,8 @@ def summary(results: dict[str, Any]) -> str:
 
 def _measured(name: str, one: Sample, reads: bool, options: Options) -> dict[str, Any]:
     encoder = load_text_encoder(name) if reads else load_encoder(name)
+    if options.fine_tuning is not None and not reads:
+        options.fine_tuning.check(encoder.num_layers)
     place = chosen_device(options.device)
 
     def layers_of(network: Any) -> np.ndarray:
