@@ -14,6 +14,7 @@ from typing import Any
 from multimodal_ser import config as experiment
 from multimodal_ser import settings
 from multimodal_ser.cache import write_json
+from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.corpora.preparation import prepare
 from multimodal_ser.evaluation import evaluate, table
 from multimodal_ser.evaluation.page import write_page
@@ -22,10 +23,13 @@ from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import read
 from multimodal_ser.models.ser import READINGS
+from multimodal_ser.podcast import timeline
+from multimodal_ser.podcast.scoring import ScoreOptions, jobs_of, score
 
 SPEAKERS = 48
 UTTERANCES_PER_SPEAKER = 25
 EPOCHS = 7
+EPISODE_MINUTES = 3.0
 # A small network that a laptop trains in a minute or two.
 MODEL: dict[str, Any] = {
     "width": 96,
@@ -82,5 +86,27 @@ def demonstrate(
     }
     write_json(output / "results.json", results)
     print(table(readings, report["sets"]["test"]["protocol"]))
+
+    say(f"scoring an episode of {EPISODE_MINUTES:g} minutes with its transcript, speaker by speaker")
+    summary = _score_episode(output, seed)
+    print(summary)
     say(f"done; everything is in {output}, and {page} shows it")
     return results
+
+
+def _score_episode(output: Path, seed: int) -> str:
+    """Make an episode whose moods are known, score it, and say how its speakers feel."""
+    folder = output / "episode"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = ("vtt", "rttm", "csv")
+    made = make_episode(folder / "episode.mp3", minutes=EPISODE_MINUTES, seed=seed, transcripts=files)
+    scored = score(jobs_of([made.audio]), ScoreOptions(output / "run", output / "scored", device="cpu"))
+    scored.raise_failures()
+    found = timeline.read(output / "scored" / ("episode" + timeline.SUFFIX))
+    lines = [
+        f"{found.audio['file']}: {found.seconds:.0f} s, {len(found.segments)} segments; means, scale 0-1"
+    ]
+    for facts in found.summary["speakers"]:
+        means = "  ".join(f"{name} {facts['dimensions'][name]['mean']:.2f}" for name in DIMENSIONS)
+        lines.append(f"  {facts['speaker']:8} {facts['speech_seconds']:4.0f} s  {means}")
+    return "\n".join(lines)

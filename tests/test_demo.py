@@ -40,6 +40,12 @@ def test_a_page_and_a_model_are_left_to_look_at(made: Path) -> None:
     assert (made / "run" / "model" / "model.safetensors").stat().st_size > 0
 
 
+def test_an_episode_is_scored_for_each_of_its_speakers(made: Path) -> None:
+    scored = json.loads((made / "scored" / "episode.emotion.json").read_text(encoding="utf-8"))
+    assert {segment["text_source"] for segment in scored["segments"]} == {"vtt"}
+    assert {facts["speaker"] for facts in scored["summary"]["speakers"]} == {"Ada", "Ben", "Clara"}
+
+
 @pytest.mark.slow
 def test_what_is_planted_is_found_where_it_was_planted(tmp_path: Path) -> None:
     found = demonstrate(tmp_path)
