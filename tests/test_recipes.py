@@ -109,3 +109,20 @@ def test_msp_podcast_goes_from_its_folder_to_the_table(checkpoints, tmp_path):
     again = run_script("msp_podcast", *options, PREPARE_OPTIONS="--allow-partial")
     assert again.returncode == 0
     assert again.stderr.count("is done already") == 5
+
+
+@pytest.mark.slow
+def test_layer_relevance_goes_from_a_corpus_to_the_comparison(checkpoints, tmp_path):
+    work = tmp_path / "work"
+    settings = {
+        "READER": "synthetic",
+        "ENCODERS": f"{checkpoints['hubert']} {checkpoints['whisper']}",
+        "PREPARE_OPTIONS": "--speakers 8 --utterances 9",
+        "LAYER_OPTIONS": f"--device cpu --sentence-encoder {checkpoints['text']}",
+        "MULTIMODAL_SER_CACHE": str(tmp_path / "cache"),
+    }
+    done = run_script("layer_relevance", "--work", str(work), "--jobs", "1", **settings)
+    assert done.returncode == 0, done.stderr
+    compared = json.loads((work / "comparison" / "comparison.json").read_text())
+    assert {one["kind"] for one in compared["entries"].values()} == {"HubertEncoder", "WhisperEncoder"}
+    assert (work / "comparison" / "comparison.html").is_file()
