@@ -3,8 +3,8 @@
 Extraction: an encoder of HuBERT-base's size with random weights over batches of noise, once as it is and once
 with all layers pooled and written as `layers` does; the smaller of several repetitions of each, in turn.
 Probes: random features of half precision in a file that is read as a memory map; every layer, three
-dimensions with their permuted copies and all penalties in nested folds. Peak RSS is that of this process, pages
-of the file that the system keeps in memory included.
+dimensions with their permuted copies and all penalties in nested folds. Peak RSS is that of this process,
+pages of the file that the system keeps in memory included.
 
     OMP_NUM_THREADS=1 python recipes/benchmarks/layers.py extraction
     OMP_NUM_THREADS=1 python recipes/benchmarks/layers.py probes --utterances 50000
