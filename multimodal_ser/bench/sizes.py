@@ -1,0 +1,31 @@
+"""Models of published sizes with random weights: speed does not ask what the weights are."""
+
+import torch
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import nearest
+from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder
+from multimodal_ser.models.mel import MelConfig, MelEncoder
+from multimodal_ser.models.ser import SerConfig, SerModel
+from multimodal_ser.models.text import TextEncoder
+
+_CHECKPOINTS = {
+    "distilhubert": "ntu-spml/distilhubert",
+    "hubert-base": "facebook/hubert-base-ls960",
+    "hubert-large": "facebook/hubert-large-ll60k",
+}
+SIZES = ("mel", *_CHECKPOINTS)
+_WORDS = "and then she said that it was the best thing that had ever happened to her in all those years"
+
+
+def random_model(size: str) -> SerModel:
+    """A model with an audio encoder of a published size and a text encoder like MiniLM-L6."""
+    if size not in SIZES:
+        raise InputError(f"unknown size '{size}'{nearest(size, list(SIZES))}; known: {', '.join(SIZES)}")
+    torch.manual_seed(0)
+    if size == "mel":
+        audio = MelEncoder(MelConfig())
+    else:
+        audio = HubertEncoder.from_config(PUBLISHED[_CHECKPOINTS[size]])
+    text = TextEncoder.small([_WORDS], width=384, blocks=6, heads=12)
+    return SerModel(SerConfig(), audio, text).eval()

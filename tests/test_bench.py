@@ -1,0 +1,80 @@
+"""The limit counts the arithmetic that a profiler counts, and the report says what was measured."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_checkpoints import save_hubert
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from multimodal_ser import cli
+from multimodal_ser.bench.limit import hubert_flops, peak
+from multimodal_ser.bench.sizes import random_model
+from multimodal_ser.bench.stages import measure
+from multimodal_ser.errors import InputError
+from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder
+from multimodal_ser.models.ser import SerConfig, SerModel
+
+
+@pytest.fixture(scope="module")
+def distilhubert() -> HubertEncoder:
+    return HubertEncoder.from_config(PUBLISHED["ntu-spml/distilhubert"]).eval()
+
+
+@pytest.mark.parametrize("samples", [16_000, 20_333])
+def test_the_formula_counts_what_the_profiler_counts_at_the_size_of_distilhubert(distilhubert, samples):
+    # The profiler does not know the fused attention of processors; the plain one is two products.
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with torch.no_grad(), plain, FlopCounterMode(display=False) as counter:
+        distilhubert(torch.zeros(1, samples), torch.tensor([samples]))
+    assert hubert_flops(distilhubert, samples) == pytest.approx(counter.get_total_flops(), rel=1e-6)
+
+
+def test_distilhubert_takes_seven_gflop_per_second_of_audio_as_was_computed_by_hand(distilhubert):
+    assert hubert_flops(distilhubert, 160_000) / 10 == pytest.approx(6.99e9, rel=0.005)
+
+
+def test_a_precision_without_a_measured_limit_has_none():
+    assert peak("int8") is None
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(InputError, match=r"unknown size 'distilhubbert'.*distilhubert"):
+        random_model("distilhubbert")
+
+
+def test_percent_of_the_limit_and_ratios_follow_from_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("multimodal_ser.bench.stages.peak", lambda precision: 1e9)
+    audio = HubertEncoder.from_pretrained(save_hubert(tmp_path))
+    model = SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).eval()
+    report = measure(model, None, compare=True, seconds=1.0, rounds=2)
+    stage = report["stages"]["audio torch-fp32"]
+    assert stage["percent_of_limit"] == pytest.approx(100 * hubert_flops(audio, 16_000) * stage["xrt"] / 1e9)
+    assert stage["seconds_per_hour"] == pytest.approx(3600 / stage["xrt"])
+    assert stage["ratio_to_reference"]["clock"] == {"median": 1.0, "least": 1.0, "most": 1.0}
+    assert report["unavailable"]["ort-int8"] == "it needs a model folder"
+    assert all(math.isfinite(s["xrt"]) for s in report["stages"].values())
+
+
+def test_the_verb_writes_figures_and_a_drawing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("multimodal_ser.bench.stages.peak", lambda precision: 1e9)
+    SerModel(
+        SerConfig(fusion="audio", width=16, heads=2),
+        HubertEncoder.from_pretrained(save_hubert(tmp_path / "h")),
+    ).save_pretrained(tmp_path / "model")
+    out, figure = tmp_path / "bench.json", tmp_path / "bench.png"
+    options = ["--seconds", "1", "--rounds", "1", "--json", str(out), "--figure", str(figure)]
+    assert cli.main(["bench", str(tmp_path / "model"), *options]) == 0
+    assert set(json.loads(out.read_text())["stages"]) == {
+        "decode and resample", "audio torch-fp32", "fusion, all readings", "writing",
+    }  # fmt: skip
+    assert Path(figure).read_bytes().startswith(b"\x89PNG")
+    assert "x real time" in capsys.readouterr().out
+
+
+def test_a_model_or_a_size_is_wanted_and_not_both(capsys):
+    assert cli.main(["bench"]) == 2
+    assert "either MODEL or --size NAME" in capsys.readouterr().err
