@@ -1,0 +1,73 @@
+"""Spectral features for networks that reconstruct them: log-mel bands, deltas, mean and variance of a clip.
+
+25 ms windows, 10 ms hops. B, S, T, F: clips, samples, frames, features. Each clip is brought to zero mean and
+unit variance per feature over its own valid frames (CMVN); `stack` neighbouring 10 ms frames become one
+frame. Padded frames are zero, and no valid frame knows of them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from multimodal_ser.models.encoding import mask_from_lengths
+from multimodal_ser.models.mel import LogMel
+
+DELTA_REACH = 2  # frames on each side that the regression of a delta sees
+_FLAT = 1e-5  # variance below which a feature is not scaled up
+
+
+class SpectralFeatures(nn.Module):
+    """Log-mel bands, if wanted with first and second differences, normalised per clip and stacked."""
+
+    def __init__(self, bands: int, deltas: bool = False, stack: int = 1) -> None:
+        super().__init__()
+        self.deltas = deltas
+        self.stack = stack
+        self.width = bands * (3 if deltas else 1) * stack
+        self.log_mel = LogMel(bands, normalise_level=False)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames (B,) of clips with `lengths` (B,) samples; an incomplete last stack counts if it is alone."""
+        frames = self.log_mel.frame_lengths(lengths)
+        return frames.div(self.stack, rounding_mode="floor").clamp(min=1).where(frames > 0, 0)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """waveforms: (B, S), lengths: (B,); features (B, T, F) and mask (B, T)."""
+        with torch.no_grad():
+            x = self.log_mel(waveforms, lengths)
+            mask = mask_from_lengths(self.log_mel.frame_lengths(lengths), x.shape[1])
+            if self.deltas:
+                first = _delta(x, mask)
+                x = torch.cat([x, first, _delta(first, mask)], dim=-1)
+            x = _normalised(x, mask)
+            return self._stacked(x, lengths)
+
+    def _stacked(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        room = -x.shape[1] % self.stack
+        x = nn.functional.pad(x, (0, 0, 0, room)).unflatten(1, (-1, self.stack)).flatten(2)
+        mask = mask_from_lengths(self.frame_lengths(lengths), x.shape[1])
+        return x * mask[..., None], mask
+
+
+def _delta(x: Tensor, mask: Tensor) -> Tensor:
+    """The slope of a line over two frames on each side; edge frames stand for what is beyond them."""
+    last = mask.sum(1).clamp(min=1) - 1
+    place = torch.arange(x.shape[1], device=x.device)
+    slope = torch.zeros_like(x)
+    for step in range(1, DELTA_REACH + 1):
+        after = torch.minimum(place + step, last[:, None])
+        before = (place - step).clamp(min=0).expand_as(after)
+        slope = slope + step * (_taken(x, after) - _taken(x, before))
+    norm = 2 * sum(step * step for step in range(1, DELTA_REACH + 1))
+    return slope / norm * mask[..., None]
+
+
+def _taken(x: Tensor, places: Tensor) -> Tensor:
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
+
+
+def _normalised(x: Tensor, mask: Tensor) -> Tensor:
+    weight = mask[..., None].to(x.dtype)
+    count = weight.sum(1, keepdim=True).clamp(min=1)
+    centred = (x - (x * weight).sum(1, keepdim=True) / count) * weight
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / variance.clamp(min=_FLAT).sqrt()
