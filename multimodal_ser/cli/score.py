@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--window", type=float, metavar="SECONDS", help="windows of this length instead of sentences")
     add("--hop", type=float, metavar="SECONDS", help="from one window to the next")
     add("--scale", default="0-1", metavar="LOW-HIGH", help="of all values that are written, such as 1-7")
-    add("--formats", nargs="+", metavar="NAME", help="csv vtt textgrid parquet; JSON is always written")
+    add(
+        "--formats", nargs="+", metavar="NAME", help="csv vtt textgrid report parquet; JSON is always written"
+    )
     add("--jobs", type=int, metavar="N", help="processes; one per core, or one on a GPU")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--shard", metavar="I/N", help="only this part of the recordings, for job arrays; then once without")
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _default_formats() -> tuple[str, ...]:
     from importlib.util import find_spec
 
-    return ("csv", "vtt", "textgrid", *(["parquet"] if find_spec("pyarrow") else []))
+    return ("csv", "vtt", "textgrid", "report", *(["parquet"] if find_spec("pyarrow") else []))
 
 
 def _transcriber(arguments: argparse.Namespace, device: str):

@@ -25,6 +25,7 @@ from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast import timeline as timelines
 from multimodal_ser.podcast.engine import Engine, EngineOptions, Job, MakeTranscriber
+from multimodal_ser.podcast.pages import INDEX, write_index
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import SCHEMA, SCHEMA_VERSION, Timeline
 from multimodal_ser.podcast.writers import WRITERS, write_episodes, write_speakers
@@ -40,7 +41,7 @@ class ScoreOptions:
     model: Path
     output: Path
     engine: EngineOptions = field(default_factory=EngineOptions)
-    formats: tuple[str, ...] = ("csv", "vtt", "textgrid", "json")
+    formats: tuple[str, ...] = ("csv", "vtt", "textgrid", "report", "json")
     scale: Scale = UNIT
     device: str = "auto"
     jobs: int = 1
@@ -310,6 +311,8 @@ def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
     episodes = [(name, timelines.read(run.output / (name + timelines.SUFFIX))) for name in sorted(done)]
     write_speakers(run.output / _named("summary_speakers.csv", run.suffix), episodes)
     write_episodes(run.output / _named("summary_episodes.csv", run.suffix), episodes)
+    if "report" in options.formats:
+        write_index(run.output / _named(INDEX, run.suffix), episodes)
     failed = [(o.job.name, os.fspath(o.job.media), o.error) for o in run.outcomes if o.error is not None]
     errors = run.output / _named(ERRORS, run.suffix)
     if failed:

@@ -14,6 +14,7 @@ from multimodal_ser import csv_files
 from multimodal_ser.cache import atomic_path, write_text
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.podcast import timeline as timelines
+from multimodal_ser.podcast.pages import PAGE_SUFFIX, write_page
 from multimodal_ser.podcast.timeline import SCHEMA_VERSION, Scored, Timeline
 
 SEGMENT_COLUMNS = (
@@ -151,6 +152,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Timeline], None]]] = {
     "parquet": (".emotion.parquet", write_parquet),
     "vtt": (".emotion.vtt", write_vtt),
     "textgrid": (".emotion.TextGrid", write_textgrid),
+    "report": (PAGE_SUFFIX, write_page),
     "json": (timelines.SUFFIX, timelines.write),
 }
 
