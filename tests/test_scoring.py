@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from multimodal_ser import audio
+from multimodal_ser.backends.gate import write_gate
 from multimodal_ser.cache import write_json
 from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
@@ -260,3 +262,27 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     left = {name: content for name, content in bytes_in(killed).items() if not name.startswith(".")}
     assert left == bytes_in(whole)
+
+
+def test_a_backend_without_a_passed_gate_gives_way_to_the_reference_and_says_so(
+    episodes, model, scored, tmp_path, capsys
+):
+    assert score(episodes / "third.ogg", model, tmp_path, "--backend", "torch-bf16") == 0
+    assert "backend: torch-fp32 (not torch-bf16: " in capsys.readouterr().err
+    found, wanted = (read(folder / "third.emotion.json").segments for folder in (tmp_path, scored))
+    assert found == wanted
+
+
+def test_a_backend_with_a_passed_gate_scores_nearly_the_same_and_the_results_name_it(
+    episodes, model, scored, tmp_path, monkeypatch
+):
+    shutil.copytree(model, tmp_path / "model")
+    write_gate(tmp_path / "model", {"torch-bf16": {"passed": True}}, "a set")
+    monkeypatch.setattr("multimodal_ser.backends.choice._without_bfloat16", lambda device: None)
+    assert score(episodes / "third.ogg", tmp_path / "model", tmp_path / "out", "--backend", "auto") == 0
+    found, wanted = (
+        np.array([s.dimensions["arousal"].fused for s in read(f / "third.emotion.json").segments])
+        for f in (tmp_path / "out", scored)
+    )
+    assert 0 < np.abs(found - wanted).max() < 0.02
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["engine"]["backend"] == "torch-bf16"

@@ -10,6 +10,7 @@ The fusion always runs in torch and single precision: it is below one percent of
 In the int8 backends the text branch is quantised too, its matrix products dynamically, by ONNX Runtime.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -127,10 +128,12 @@ def open_in_openvino(path: Path, precision: str = "bf16") -> Run:
 
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
-    request = compiled.create_infer_request()
+    requests = threading.local()  # one belongs to one thread; they share the weights
 
     def run(given: dict[str, np.ndarray]) -> list[np.ndarray]:
-        found = request.infer(given)
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        found = requests.own.infer(given)
         return [np.array(found[output]) for output in compiled.outputs]
 
     return run

@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--jobs", type=int, metavar="N", help="processes; one per core, or one on a GPU")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
+    add(
+        "--backend",
+        default="torch-fp32",
+        metavar="NAME",
+        help="what runs the encoders: auto is the fastest that is here and passed the model's accuracy gate",
+    )
     add("--shard", metavar="I/N", help="only this part of the recordings, for job arrays; then once without")
 
 
@@ -88,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1),
             _transcriber(arguments, device),
             default_cache(),
+            arguments.backend,
         ),
         suffix,
     )

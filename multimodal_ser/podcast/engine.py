@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from multimodal_ser import audio
 from multimodal_ser.audio import SAMPLE_RATE
+from multimodal_ser.backends.choice import load
+from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.cache import hash_file
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference import Predictor, model_folder
+from multimodal_ser.inference import chosen_device, model_folder
 from multimodal_ser.labels import DIMENSIONS, UNIT
 from multimodal_ser.podcast.segments import SegmentPolicy, segments_of, speech_cues
 from multimodal_ser.podcast.summaries import summarise
@@ -80,18 +82,19 @@ class Engine:
         threads: int = 1,
         make_transcriber: MakeTranscriber | None = None,
         cache: Path | None = None,
+        backend: str = REFERENCE,
     ) -> None:
         self.options = options or EngineOptions()
         self.folder = model_folder(model)
-        self.predictor = Predictor.load(self.folder, device)
+        if chosen_device(device).type == "cpu":
+            torch.set_num_threads(1)  # segments run side by side instead; runtimes take this number too
+        self.predictor, self.backend = load(self.folder, backend, device)
         self.threads = max(1, threads)
         self.detector = detector_named(self.options.detector)
         self.listener = None
         if make_transcriber is not None:
             transcriber = make_transcriber(threads=self.threads)
             self.listener = Listener(transcriber, self.detector, self.options.speech, cache)
-        if self.predictor.device.type == "cpu":
-            torch.set_num_threads(1)  # segments run side by side instead
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ class Engine:
         asr = self.listener.transcriber if self.listener is not None else None
         return {
             "model": self.predictor.name,
+            "backend": self.backend.backend,
             "settings": hash_file(self.folder / "config.json"),
             "calibration": hash_file(calibration) if calibration.is_file() else None,
             "options": self.options.in_key(),

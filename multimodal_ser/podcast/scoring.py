@@ -7,6 +7,7 @@ bytes. Two runs in one folder write the same bytes twice. What failed is listed 
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from multimodal_ser import __version__, audio
+from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.cache import hash_bytes, hash_file, hash_options, write_json
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
@@ -47,6 +49,7 @@ class ScoreOptions:
     jobs: int = 1
     make_transcriber: MakeTranscriber | None = None
     cache: Path | None = None  # of recognised words
+    backend: str = REFERENCE
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
     worker = Worker(
         options, threads=_threads(options, jobs)
     )  # here too: what is wrong is said once and at once
+    if worker.engine.backend.refused:
+        print(f"backend: {worker.engine.backend}", file=sys.stderr)
     jobs = [worker.own_name(job) for job in jobs]
     by_size = sorted(jobs, key=lambda job: (-_size(job.media), job.name))  # the longest first
     with tqdm(total=len(jobs), desc="score", unit="episode", disable=None) as progress:
@@ -140,6 +145,7 @@ class Worker:
             threads=threads,
             make_transcriber=options.make_transcriber,
             cache=options.cache,
+            backend=options.backend,
         )
         self.identity = {
             "engine": self.engine.identity,
