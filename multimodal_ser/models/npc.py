@@ -54,8 +54,8 @@ class NpcConfig:
         widest = self.mask_size + 2 * (self.blocks - 1)
         if widest >= self.kernel:
             raise InputError(
-                f"NPC: the mask of block {self.blocks} is {widest} wide, of a kernel of {self.kernel} nothing is "
-                "left; take a larger kernel, a smaller mask_size or fewer blocks"
+                f"NPC: the mask of block {self.blocks} is {widest} wide, of a kernel of {self.kernel} "
+                "nothing is left; take a larger kernel, a smaller mask_size or fewer blocks"
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"NPC: dropout = {self.dropout}; it must be from 0 to below 1")

@@ -26,7 +26,7 @@ class SpectralFeatures(nn.Module):
         self.log_mel = LogMel(bands, normalise_level=False)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames (B,) of clips with `lengths` (B,) samples; an incomplete last stack counts if it is alone."""
+        """Frames (B,) of `lengths` (B,) samples; an incomplete last stack counts if it is alone."""
         frames = self.log_mel.frame_lengths(lengths)
         return frames.div(self.stack, rounding_mode="floor").clamp(min=1).where(frames > 0, 0)
 

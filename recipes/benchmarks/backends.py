@@ -2,8 +2,8 @@
 
     python recipes/benchmarks/backends.py --work WORK [--size distilhubert]
 
-makes a model, exports it with int8 calibrated on the synthetic corpus, and runs `bench --compare` on it. Random
-weights say nothing about accuracy; the gate of a trained model does.
+makes a model, exports it with int8 calibrated on the synthetic corpus, and runs `bench --compare` on it.
+Random weights say nothing about accuracy; the gate of a trained model does.
 """
 
 import argparse
