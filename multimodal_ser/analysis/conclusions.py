@@ -40,6 +40,7 @@ RULES = (
     f"apart or the rank correlation of their curves is below {ALIKE}.",
 )
 
+BEYOND = "the layers tell more of"  # how the claims about baselines begin
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 
 
@@ -139,7 +140,7 @@ def beyond_baseline(name: str, baseline: str, added: Interval, carrier: Verdict)
     if carrier.verdict != SUPPORTED:
         reasons.append(f"{carrier.claim}: {carrier.verdict}")
     passed = carrier.verdict == SUPPORTED and added.low > 0
-    claim = f"the layers tell more of {name} than {baseline}"
+    claim = f"{BEYOND} {name} than {baseline}"
     return Verdict(claim, SUPPORTED if passed else NOT_SUPPORTED, tuple(reasons))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.analysis.conclusions import BEYOND
 from multimodal_ser.analysis.figures import SHOWN, draw, short
 from multimodal_ser.analysis.measuring import SCHEMA_VERSION
 from multimodal_ser.cache import write_text
@@ -40,6 +41,7 @@ def write_page(folder: str | os.PathLike) -> Path:
             "found": found,
             "figures": {kind: drawn[f"{kind}_{n}"] for kind in CAPTIONS if f"{kind}_{n}" in drawn},
             "best": best_layers(found),
+            "beyond": [one for one in found["conclusions"] if one["claim"].startswith(BEYOND)],
         }
         for n, (name, found) in enumerate(results["encoders"].items())
     ]

@@ -1,7 +1,8 @@
 """What layer reports cost: pooled extraction against a plain forward, and the probes of many utterances.
 
 Extraction: an encoder of HuBERT-base's size with random weights over batches of noise, once as it is and once
-with all layers pooled and written as `layers` does; the smaller of several repetitions of each, in turn.
+with all layers pooled and written as `layers` does; the smaller of several repetitions of each, in turn,
+in CPU seconds of this process, which other programs on the machine do not change much.
 Probes: random features of half precision in a file that is read as a memory map; every layer, three
 dimensions with their permuted copies and all penalties in nested folds. Peak RSS is that of this process,
 pages of the file that the system keeps in memory included.
@@ -30,7 +31,7 @@ UTTERANCES_PER_SPEAKER = 50
 
 @torch.inference_mode()
 def extraction(name: str, clips: int, seconds: float, repetitions: int) -> tuple[float, float]:
-    """Seconds of a plain forward and of one with pooling and writing."""
+    """CPU seconds of a plain forward and of one with pooling and writing."""
     torch.manual_seed(0)
     encoder = HubertEncoder.from_config(PUBLISHED[name]).eval()
     waveforms = 0.1 * torch.randn(clips, round(seconds * SAMPLE_RATE))
@@ -41,13 +42,13 @@ def extraction(name: str, clips: int, seconds: float, repetitions: int) -> tuple
         features = np.memmap(file.name, dtype=np.float16, mode="w+", shape=shape)
         encoder(waveforms, lengths)  # the first pass allocates
         for _ in range(repetitions):
-            start = time.perf_counter()
+            start = time.process_time()
             encoder(waveforms, lengths)
-            plain.append(time.perf_counter() - start)
-            start = time.perf_counter()
+            plain.append(time.process_time() - start)
+            start = time.process_time()
             features[:] = pooled(encoder(waveforms, lengths)).numpy()
             features.flush()
-            whole.append(time.perf_counter() - start)
+            whole.append(time.process_time() - start)
     return min(plain), min(whole)
 
 
@@ -89,7 +90,7 @@ def main() -> None:
             arguments.encoder, arguments.clips, arguments.seconds, arguments.repetitions
         )
         print(
-            f"plain forward {plain:.2f} s, with pooling and writing {whole:.2f} s: {whole / plain:.3f} times"
+            f"plain forward {plain:.2f} s of CPU, with pooling and writing {whole:.2f} s: {whole / plain:.3f} times"
         )
         return
     with tempfile.TemporaryDirectory() as folder:
