@@ -90,7 +90,8 @@ def main() -> None:
             arguments.encoder, arguments.clips, arguments.seconds, arguments.repetitions
         )
         print(
-            f"plain forward {plain:.2f} s of CPU, with pooling and writing {whole:.2f} s: {whole / plain:.3f} times"
+            f"plain forward {plain:.2f} s of CPU, with pooling and writing {whole:.2f} s: "
+            f"{whole / plain:.3f} times"
         )
         return
     with tempfile.TemporaryDirectory() as folder:
