@@ -228,7 +228,7 @@ def _compared(
     """How alike layers are to other features, how well those are read alone, what all layers add to them."""
     rows = other.rows
     resampling = Resampling([chosen.speakers[row] for row in rows], seed, RESAMPLES)
-    layers, labels, here = features[rows], chosen.labels[rows], folds[rows]
+    layers, labels, here = SomeRows(features, rows), chosen.labels[rows], folds[rows]
     alone = controls.baseline(other.features, labels, here, resampling)
     both = scored([with_others(components[rows], other.features, labels, here)], labels, resampling)
     added = Relevance(both.values - alone.values, both.draws - alone.draws)

@@ -22,6 +22,7 @@ from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 ACOUSTIC_ROWS = 3_000  # utterances that the acoustic set is computed of, at most
 HEARD, READ, SENTIMENT = "the acoustic set", "sentence embeddings", "the sentiment of the words"
 FEWEST_TEXTS = 60
+READ_ROWS = 20_000  # utterances whose words layers are compared with, at most
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,23 @@ def sample(
         others[HEARD] = Comparison(rows, filled(acoustic_table(store, rows)))
     elif reads:
         notes.append("nothing is compared with what is heard: not every utterance has audio")
-    others |= _read(wanted, sentence_encoder, device, notes)
+    others |= _read(wanted, sentence_encoder, device, seed, notes)
     if sentiment is not None:
-        others[SENTIMENT] = told[SENTIMENT] = _sentiment(wanted, sentiment, device)
+        others[SENTIMENT] = told[SENTIMENT] = _sentiment(wanted, sentiment, device, seed)
     return Sample(wanted, chosen, seconds, others, told, notes)
 
 
-def _with_text(manifest: Manifest) -> NDArray[np.int64]:
-    return np.flatnonzero([bool(u.text) for u in manifest.utterances])
+def _with_text(manifest: Manifest, seed: int) -> NDArray[np.int64]:
+    """A random part of the utterances that have a transcript."""
+    rows = np.flatnonzero([bool(u.text) for u in manifest.utterances])
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:READ_ROWS])
 
 
-def _read(manifest: Manifest, name: str | None, device: str, notes: list[str]) -> dict[str, Comparison]:
+def _read(
+    manifest: Manifest, name: str | None, device: str, seed: int, notes: list[str]
+) -> dict[str, Comparison]:
     """Sentence embeddings of the transcripts; without the usual encoder a note says so."""
-    rows = _with_text(manifest)
+    rows = _with_text(manifest, seed)
     speakers = {manifest.utterances[row].speaker for row in rows}
     if len(rows) < FEWEST_TEXTS or len(speakers) < 5:
         notes.append(f"nothing is compared with what is read: {len(rows)} utterances have a transcript")
@@ -93,12 +98,12 @@ def _read(manifest: Manifest, name: str | None, device: str, notes: list[str]) -
 
 
 @torch.inference_mode()
-def _sentiment(manifest: Manifest, folder: str, device: str) -> Comparison:
+def _sentiment(manifest: Manifest, folder: str, device: str, seed: int) -> Comparison:
     """The valence of the words alone, as a model reads it."""
     predictor = Predictor.load(folder, device)
     if predictor.model.text is None:
         raise InputError(f"--sentiment {folder}: this model only hears; a model that reads text is wanted")
-    rows = _with_text(manifest)
+    rows = _with_text(manifest, seed)
     if len(rows) < FEWEST_TEXTS:
         raise InputError(
             f"--sentiment {folder}: {len(rows)} utterances have a transcript; {FEWEST_TEXTS} are needed"
