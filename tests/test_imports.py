@@ -44,7 +44,6 @@ LAYERS = [
         "config",
         "comparison",
         "evaluation",
-        "pseudo_labels",
         "transcription",
         "podcast",
         "export",
@@ -52,6 +51,7 @@ LAYERS = [
         "fetching",
     },
     {"bench", "demo", "description", "analysis"},
+    {"pseudo_labels"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

@@ -34,6 +34,7 @@ VERBS = {
     "export": "write a model as ONNX graphs that run without this package, and measure what they lose",
     "bench": "measure speed against the limit of the machine, and accuracy of reduced precision",
     "layers": "measure which layers of an encoder carry which dimension",
+    "pseudo_labels": "cluster an encoder's frames and write the clusters as frame labels",
     "fetch": "gather weights once, in folders that can be carried to a machine without network",
     "doctor": "say whether this machine is fit, and what to mend",
 }

@@ -152,14 +152,24 @@ class HubertEncoder(AudioEncoder):
         return signal.transpose(1, 2), lengths
 
     def forward_from_front_end(
-        self, features: Tensor, frame_lengths: Tensor, last_layer: int | None = None
+        self,
+        features: Tensor,
+        frame_lengths: Tensor,
+        last_layer: int | None = None,
+        hide: Tensor | None = None,
     ) -> Encoding:
-        """The rest of `forward`, from what `encode_front_end` returned."""
+        """The rest of `forward`, from what `encode_front_end` returned.
+
+        hide: (B, T) bool, frames that the mask vector replaces, for masked prediction.
+        """
         count = self.blocks_to_run(last_layer)
         encoder = self.network.encoder
         mask = mask_from_lengths(frame_lengths, features.shape[1])
         hidden = self.network.feature_projection(features.to(encoder.layer_norm.weight.dtype))
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        if hide is not None:
+            vector = self.network.masked_spec_embed.to(hidden.dtype)
+            hidden = torch.where(hide[..., None], vector, hidden)
         hidden = self._mask_spans(hidden, frame_lengths).masked_fill(~mask[..., None], 0)
         hidden = hidden + _positions(encoder.pos_conv_embed, hidden, mask)
         if not self._pre_norm:
