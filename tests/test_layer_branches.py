@@ -179,6 +179,12 @@ def test_a_text_encoder_without_transcripts_is_refused():
         sample(manifest, reads=True)
 
 
+def test_too_few_speakers_are_refused_before_any_audio_is_read():
+    manifest = Manifest(Header("t"), utterances(LABELS, ["one"] * 120, audio="not_there.wav"))
+    with pytest.raises(InputError, match=r"1 speaker\(s\) among 120 utterances"):
+        sample(manifest, reads=False)
+
+
 # Trained models
 
 

@@ -22,7 +22,7 @@ from multimodal_ser.analysis.encoders import (
 )
 from multimodal_ser.analysis.extraction import DEFAULT_POOLING, POOLINGS, extract
 from multimodal_ser.analysis.finetuning import FineTuning, fine_tuned
-from multimodal_ser.analysis.measuring import SCHEMA_VERSION, measure
+from multimodal_ser.analysis.measuring import SCHEMA_VERSION, check_layers, measure
 from multimodal_ser.analysis.plain import curve, curves, plain
 from multimodal_ser.analysis.sample import Sample, sample
 from multimodal_ser.analysis.text_layers import extract_text
@@ -145,6 +145,7 @@ def summary(results: dict[str, Any]) -> str:
 
 def _measured(name: str, one: Sample, reads: bool, options: Options) -> dict[str, Any]:
     encoder = load_text_encoder(name) if reads else load_encoder(name)
+    check_layers(encoder.num_layers + 1)
     if options.fine_tuning is not None and not reads:
         options.fine_tuning.check(encoder.num_layers)
     place = chosen_device(options.device)

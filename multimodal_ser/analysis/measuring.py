@@ -57,8 +57,7 @@ def measure(
     nonlinear probe as well. told: single columns that layers may tell instead of emotion, such as the
     sentiment of the words.
     """
-    if features.shape[1] < 2:
-        raise InputError("this encoder has one layer: which of its layers matters is no question")
+    check_layers(features.shape[1])
     folds = speaker_folds(chosen.speakers, FOLDS, seed)
     resampling = Resampling(chosen.speakers, seed, RESAMPLES)
     with tqdm(total=6, desc="measure", unit="step", leave=False, file=sys.stderr) as bar:
@@ -118,6 +117,12 @@ def measure(
         "conclusions": [plain(asdict(one)) for one in found],
         "rules": conclusions.RULES,
     }  # fmt: skip
+
+
+def check_layers(count: int) -> None:
+    """Refuse an encoder that leaves nothing to compare."""
+    if count < 2:
+        raise InputError("this encoder has one layer: which of its layers matters is no question")
 
 
 def verdicts(

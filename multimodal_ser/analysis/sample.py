@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from multimodal_ser.analysis.acoustic_table import acoustic_table, filled
 from multimodal_ser.analysis.choosing import Comparison, Measured, choose
+from multimodal_ser.analysis.probes import FOLDS, speaker_folds
 from multimodal_ser.analysis.text_layers import embeddings
 from multimodal_ser.analysis.trained_model import predictions
 from multimodal_ser.audio import SAMPLE_RATE
@@ -53,6 +54,7 @@ def sample(
             "`multimodal-ser transcribe` makes transcripts"
         )
     chosen = choose(usable)
+    speaker_folds(chosen.speakers, FOLDS, seed)  # refuses too few speakers before anything is computed
     chosen = replace(chosen, left_out=chosen.left_out + len(manifest.utterances) - len(usable))
     wanted = Manifest(manifest.header, [usable[row] for row in chosen.rows], manifest.root)
     has_audio = [u.audio is not None for u in wanted.utterances]
