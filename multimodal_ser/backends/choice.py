@@ -15,8 +15,10 @@ from multimodal_ser.cache import hash_file
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor, model_folder
 from multimodal_ser.labels import nearest
+from multimodal_ser.models.pretrained import read_settings
 
-# Fastest first, as measured on a processor with bfloat16 and int8 units; recipes/benchmarks has the figures.
+# Fastest first, as is to be expected of a processor with bfloat16 and int8 units. Without them ONNX Runtime
+# was ahead of OpenVINO in int8 (recipes/benchmarks/backends.md), with spreads that overlap.
 BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
 
 
@@ -40,7 +42,8 @@ def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu")
     refused: dict[str, str] = {}
     order: Sequence[str] = BY_SPEED if wanted == "auto" else (wanted, REFERENCE)
     for name in order:
-        reason = unavailable(folder, name, device) or passed_gate(folder, name)
+        slower = _slower_here(folder, name) if wanted == "auto" else None
+        reason = slower or unavailable(folder, name, device) or passed_gate(folder, name)
         if reason is None:
             return Choice(name, refused)
         refused[name] = reason
@@ -76,7 +79,18 @@ def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
             return f"{needed} is not installed; the extra '{extra}' has it"
     if precision == "bf16" and (reason := _without_bfloat16("cpu")):
         return reason
-    return _without_graphs(folder, "int8" if precision == "int8" else "fp32")
+    kind = "int8" if precision == "int8" else "fp32"
+    if reason := _without_graphs(folder, kind):
+        return reason
+    audio = graph_path(folder / ONNX_FOLDER, "audio", kind)
+    return _unreadable_by_openvino(audio) if runtime == "openvino" and audio.is_file() else None
+
+
+def _slower_here(folder: Path, name: str) -> str | None:
+    """A log-mel encoder has few convolutions to save on; graphs of it ran at 0.6 times torch's speed."""
+    audio = read_settings(folder).get("audio")
+    is_slower = BACKENDS[name].runtime != "torch" and isinstance(audio, dict) and audio.get("kind") == "mel"
+    return "torch is faster for a log-mel encoder" if is_slower else None
 
 
 def _without_graphs(folder: Path, precision: str) -> str | None:
@@ -89,6 +103,17 @@ def _without_graphs(folder: Path, precision: str) -> str | None:
         return f"{ONNX_FOLDER}/ was exported from other weights than these; export again"
     missing = [p for p in record["parts"] if not graph_path(graphs, p, precision).is_file()]
     return f"{ONNX_FOLDER}/ has no {precision} graph of {missing[0]}" if missing else None
+
+
+def _unreadable_by_openvino(path: Path) -> str | None:
+    """Its translator refuses some graphs that ONNX Runtime runs, such as the spectrum of log-mel encoders."""
+    import openvino
+
+    try:
+        openvino.Core().read_model(path)
+    except RuntimeError:
+        return "OpenVINO cannot translate the audio graph"
+    return None
 
 
 def _without_bfloat16(device: str) -> str | None:
