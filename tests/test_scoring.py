@@ -24,8 +24,13 @@ from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.podcast import scoring
+from multimodal_ser.podcast.engine import EngineOptions
+from multimodal_ser.podcast.scoring import ScoreOptions
 from multimodal_ser.podcast.timeline import read
 from multimodal_ser.textgrids import read_tiers
+from multimodal_ser.transcripts.asr import AsrOptions, Heard
+from multimodal_ser.transcripts.cues import Cue
 
 RADIUS = 0.25
 
@@ -241,6 +246,45 @@ def test_wrong_options_are_refused(
 ) -> None:
     assert score(episodes, model, tmp_path / "out", *options) == 2
     assert said in capsys.readouterr().err
+
+
+class Scripted:
+    """A recogniser that says the same of every window, and is sure of the first words only."""
+
+    name, identity = "scripted-1", "scripted:1"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.options = AsrOptions(language="en")
+
+    def transcribe(self, windows: Sequence[np.ndarray]) -> list[Heard]:
+        return [self._heard(len(window) / audio.SAMPLE_RATE) for window in windows]
+
+    @staticmethod
+    def _heard(seconds: float) -> Heard:
+        half = seconds / 2
+        spoken = [" ".join(f"{kind}{n}" for n in range(2 + int(half))) + "." for kind in ("sure", "guess")]
+        first = Cue(0.0, half - 0.1, spoken[0], avg_logprob=-0.2, no_speech_prob=0.01)
+        second = Cue(half, seconds, spoken[1], avg_logprob=-1.8, no_speech_prob=0.1)
+        return Heard((first, second), "en")
+
+
+def test_words_that_a_recogniser_hears_are_read_where_it_was_sure(
+    episodes: Path, model: Path, tmp_path: Path
+) -> None:
+    options = ScoreOptions(
+        model, tmp_path, EngineOptions(detector="energy"), device="cpu", make_transcriber=Scripted
+    )
+    run = scoring.score(scoring.jobs_of([episodes / "third.ogg"]), options)
+    run.raise_failures()
+    timeline = read(tmp_path / "third.emotion.json")
+    assert timeline.transcript["source"] == "asr:scripted-1"
+    assert timeline.language == "en"
+    for segment in timeline.segments:
+        is_sure = "sure" in segment.text and "guess" not in segment.text
+        assert segment.text_source == ("asr:scripted-1" if is_sure else "untrusted")
+        assert ("improbable" in segment.flags) is not is_sure
+        assert (segment.dimensions["valence"].text is not None) is is_sure
+    assert {segment.text_source for segment in timeline.segments} == {"asr:scripted-1", "untrusted"}
 
 
 @pytest.mark.slow
