@@ -16,14 +16,18 @@ _FLAT = 1e-5  # variance below which a feature is not scaled up
 
 
 class SpectralFeatures(nn.Module):
-    """Log-mel bands, if wanted with first and second differences, normalised per clip and stacked."""
+    """Log-mel bands, if wanted with first and second differences, normalised per clip and stacked.
 
-    def __init__(self, bands: int, deltas: bool = False, stack: int = 1) -> None:
+    Without `normalise` only the level of a clip is taken out, and its mean spectrum stays.
+    """
+
+    def __init__(self, bands: int, deltas: bool = False, stack: int = 1, normalise: bool = True) -> None:
         super().__init__()
+        self.normalise = normalise
         self.deltas = deltas
         self.stack = stack
         self.width = bands * (3 if deltas else 1) * stack
-        self.log_mel = LogMel(bands, normalise_level=False)
+        self.log_mel = LogMel(bands, normalise_level=not normalise)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frames (B,) of `lengths` (B,) samples; an incomplete last stack counts if it is alone."""
@@ -38,7 +42,7 @@ class SpectralFeatures(nn.Module):
             if self.deltas:
                 first = _delta(x, mask)
                 x = torch.cat([x, first, _delta(first, mask)], dim=-1)
-            x = _normalised(x, mask)
+            x = _normalised(x, mask) if self.normalise else x
             return self._stacked(x, lengths)
 
     def _stacked(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

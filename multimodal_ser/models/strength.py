@@ -5,7 +5,8 @@ heads: strength per frame in [0, 1], whose mean is that of the utterance, and th
 utterances have targets, so the frames are weakly supervised.
 
 Departures: the frames are this package's 10 ms log-mel frames, `stack` of them at a time, and the score
-passes through a sigmoid, since intensity must stay in [0, 1].
+passes through a sigmoid, since intensity must stay in [0, 1]. A clip's mean spectrum stays in: normalised
+away, as for reconstruction, it could not tell.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.spectral import SpectralFeatures
+
+_SPREAD = 5.0  # log-mel bands of speech vary by about this much, in natural logarithms
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class StrengthNet(nn.Module):
     def __init__(self, config: StrengthConfig) -> None:
         super().__init__()
         self.config = config
-        self.features = SpectralFeatures(config.bands, False, config.stack)
+        self.features = SpectralFeatures(config.bands, stack=config.stack, normalise=False)
         layers, inputs, bands = [], 1, self.features.width
         for channels in config.channels:
             for number in range(3):
@@ -75,7 +78,7 @@ class StrengthNet(nn.Module):
 
     def forward_from_features(self, features: Tensor, mask: Tensor) -> Strength:
         """features: (B, T, F), mask: (B, T)."""
-        x = features[:, None]
+        x = features[:, None] / _SPREAD
         for convolution in self.convolutions:
             x = F.relu(convolution(x)) * mask[:, None, :, None]
         x = x.transpose(1, 2).flatten(2)

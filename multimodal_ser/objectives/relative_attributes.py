@@ -10,6 +10,8 @@ The objective is convex and piecewise quadratic, so Newton steps on the pairs in
 minimum.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,3 +84,30 @@ def _length(w: NDArray, step: NDArray, apart: NDArray, fixed: NDArray, cost: flo
     while objective(w + length * step) > before and length > 1e-6:
         length /= 2
     return length
+
+
+def strength_targets(
+    features: NDArray[np.floating],
+    emotions: Sequence[str],
+    seed: int = 0,
+    neutral: str = "neutral",
+    count: int = 1000,
+) -> NDArray[np.float64]:
+    """Strength (N,) in [0, 1] of each utterance: its rank among its own class and neutral speech.
+
+    A neutral utterance gets the mean of what all rankings say of it. count: pairs per class.
+    """
+    names = np.asarray(emotions)
+    x = np.asarray(features, dtype=np.float64)
+    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
+    calm = names == neutral
+    targets = np.zeros(len(names))
+    others = [name for name in sorted(set(emotions)) if name != neutral]
+    if not others or not calm.any():
+        raise InputError(f"classes {sorted(set(emotions))}: a ranking needs '{neutral}' and an emotion")
+    for number, name in enumerate(others):
+        rows = np.flatnonzero(calm | (names == name))
+        random = np.random.default_rng((seed, number))
+        scores = unit_scores(x[rows] @ fit_ranking(x[rows], *pairs(names[rows] == name, count, random)))
+        targets[rows] += np.where(calm[rows], scores / len(others), scores)
+    return targets
