@@ -1,0 +1,87 @@
+"""The study of pretraining: its test against closed forms, and a small corpus that is stopped and goes on."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multimodal_ser import audio, manifests
+from multimodal_ser.utterances import Utterance
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "pretraining_study" / "study.py"
+
+
+@pytest.fixture(scope="module")
+def study():
+    spec = importlib.util.spec_from_file_location("pretraining_study", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Twelve tones whose pitch rises in anger and stays in neutral speech."""
+    folder = tmp_path_factory.mktemp("tones")
+    random = np.random.default_rng(0)
+    utterances = []
+    for number in range(12):
+        fold, angry = 1 + number % 2, number % 4 > 1
+        time = np.arange(16_000) / 16_000
+        wave = np.sin(2 * np.pi * (300 + (900 * time if angry else 0)) * time) * 0.3
+        audio.encode(folder / f"{number}.wav", (wave + random.normal(size=16_000) * 0.01).astype(np.float32))
+        utterances.append(
+            Utterance(
+                id=f"u{number}",
+                corpus="tones",
+                audio=f"{number}.wav",
+                speaker=f"s{fold}",
+                fold=fold,
+                emotion="anger" if angry else "neutral",
+            )
+        )
+    header = manifests.Header(corpus="tones", audio_root=str(folder))
+    manifests.write(folder / "manifest.jsonl", header, utterances)
+    return folder / "manifest.jsonl"
+
+
+def test_the_sign_flip_test_is_exact(study):
+    assert study.sign_flip([1.0, 2.0, 3.0]) == 2 / 8
+    assert study.sign_flip([1.0, -1.0]) == 1.0
+    assert study.sign_flip([0.0, 0.0]) == 1.0
+
+
+def test_accuracies_are_those_of_a_hand_made_table(study):
+    utterances = {
+        name: Utterance(id=name, corpus="c", speaker=speaker, emotion=emotion)
+        for name, speaker, emotion in [
+            ("a", "1", "anger"),
+            ("b", "1", "anger"),
+            ("c", "1", "neutral"),
+            ("d", "2", "anger"),
+        ]
+    }
+    said = {"a": "anger", "b": "neutral", "c": "neutral", "d": "anger"}
+    unweighted, weighted, speakers = study.recalls(utterances, said)
+    assert unweighted == pytest.approx((2 / 3 + 1) / 2)
+    assert weighted == pytest.approx(3 / 4)
+    assert speakers == {"1": pytest.approx(3 / 4), "2": 1.0}
+
+
+def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, manifest, tmp_path):
+    corpus = study.Corpus(str(manifest))
+    path = tmp_path / "results.jsonl"
+    study.run(corpus, path, seeds=1, epochs=1)
+    lines = path.read_text().splitlines(keepends=True)
+    rows = study.read(path)
+    assert {(r["condition"], r["fold"]) for r in rows} == {(c, f) for c in study.CONDITIONS for f in (1, 2)}
+    speakers = {u.id: u.speaker for u in corpus.utterances}
+    assert all({speakers[name] for name in r["ids"]} == {f"s{r['fold']}"} for r in rows)
+    path.write_text("".join(lines[:-1]))
+    study.run(corpus, path, seeds=1, epochs=1)
+    assert path.read_text() == "".join(lines), (
+        "the row that was lost comes out as it was, no other is repeated"
+    )
+    printed = study.table({u.id: u for u in corpus.utterances}, rows)
+    assert all(f"| {condition} | 1 |" in printed for condition in study.CONDITIONS)
