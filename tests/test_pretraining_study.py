@@ -1,6 +1,8 @@
 """The study of pretraining: its test against closed forms, and a small corpus that is stopped and goes on."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,12 @@ def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, manife
     )
     printed = study.table({u.id: u for u in corpus.utterances}, rows)
     assert all(f"| {condition} | 1 |" in printed for condition in study.CONDITIONS)
+
+
+def test_the_table_of_hidden_shares_gives_every_rule_a_row(manifest):
+    command = [sys.executable, str(SCRIPT.with_name("hidden_share.py")), str(manifest)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    shares = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in printed[3:]}
+    # Clips of 98 frames: two spans of seven are 14.3 %.
+    assert shares["random"] == shares["intense"] == pytest.approx(100 * 14 / 98, abs=0.05)
+    assert shares["as_released"] < shares["intense"]
