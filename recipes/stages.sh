@@ -92,7 +92,8 @@ prepare_corpus() {
 train_one() {
     local launcher=(multimodal-ser)
     if [ "$GPUS" -gt 1 ]; then
-        launcher=(accelerate launch --num_processes "$GPUS" -m multimodal_ser)
+        # Not accelerate's launcher: on a machine without a GPU it starts one process, whatever it is told.
+        launcher=(torchrun --standalone --nproc_per_node "$GPUS" -m multimodal_ser)
     fi
     "${launcher[@]}" train "$HERE/$1.yaml" -o "$WORK/runs/$1/$2" --set "data.manifest=$MANIFEST" "${@:3}" \
         ${SET[@]+"${SET[@]}"}

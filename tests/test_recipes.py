@@ -94,21 +94,31 @@ def test_msp_podcast_goes_from_its_folder_to_the_table(checkpoints, tmp_path):
     options = [
         "--corpus", str(corpus), "--work", str(work), "--configs", "audio_text hubert_large",
         "--set", f"model.audio.encoder={checkpoints['hubert']}", "--set", "training.max_steps=2",
-        "--set", "training.batch_seconds=20", "--set", "training.device=cpu",
+        "--set", "training.batch_seconds=20", "--set", "training.device=cpu", "--gpus", "2",
         "--set", f"data.cache={tmp_path / 'cache'}",
     ]  # fmt: skip
     # The text encoder is named for the experiment that has one only; the other ignores it.
     options += ["--set", f"model.text.encoder={checkpoints['text']}"]
-    done = run_script("msp_podcast", *options, PREPARE_OPTIONS="--allow-partial")
+    settings = {
+        "PREPARE_OPTIONS": "--allow-partial",
+        "ENCODERS": str(checkpoints["hubert"]),
+        "SPLITS": "",
+        "LAYER_OPTIONS": f"--device cpu --sentence-encoder {checkpoints['text']}",
+        "MULTIMODAL_SER_CACHE": str(tmp_path / "cache"),
+    }
+    done = run_script("msp_podcast", *options, **settings)
     assert done.returncode == 0, done.stderr
+    environment = json.loads((work / "runs" / "audio_text" / "seed0" / "environment.json").read_text())
+    assert environment["processes"] == 2
+    assert (work / "layers" / "hubert" / "results.json").is_file()
     assert "test1: intervals of 95 % over speakers" in done.stdout
     assert "test2: intervals of 95 % over speakers" in done.stdout
     rows = json.loads((work / "table.json").read_text())["sets"]["test1"]
     assert set(rows) == {"audio_text", "hubert_large"}
     assert rows["hubert_large"]["ratio"] == 1.0
-    again = run_script("msp_podcast", *options, PREPARE_OPTIONS="--allow-partial")
+    again = run_script("msp_podcast", *options, **settings)
     assert again.returncode == 0
-    assert again.stderr.count("is done already") == 5
+    assert again.stderr.count("is done already") == 6
 
 
 @pytest.mark.slow
