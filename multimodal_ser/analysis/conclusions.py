@@ -26,7 +26,7 @@ RULES = (
     f"what the best layer under permuted labels reaches in {CHANCE:.0%} of the draws and, where a randomly "
     "initialised encoder was measured, the interval of the difference to that encoder's best layer lies "
     "above zero.",
-    "One randomly initialised encoder stands for all of them, and the interval does not hold how they differ: "
+    "One randomly initialised encoder stands for all of them; the interval does not hold how they differ: "
     "between two of HuBERT-base's size on 120 clips a difference of 0.09 [0.04, 0.15] was seen. A difference "
     "that small supports less than the verdict says.",
     "By one measure, valence lies deeper than arousal if its centre of mass does so in at least "
