@@ -64,7 +64,12 @@ def test_without_a_gate_the_reference_runs_and_the_reason_is_said(model, with_bf
     assert automatic.backend == "torch-fp32"
     assert set(automatic.refused) == set(BACKENDS) - {"torch-fp32"}
     assert automatic.refused["ort-fp32"] == "torch is faster for a log-mel encoder"
+
+
+def test_a_runtime_without_graphs_says_that_there_is_no_export(model, monkeypatch):
+    monkeypatch.setattr(choice, "find_spec", lambda name: True)  # as if it were installed
     assert "holds no export" in choose(model, "ort-fp32").refused["ort-fp32"]
+    assert "holds no export" in unavailable(model, "ort-int8")
 
 
 def test_a_passed_gate_opens_for_its_weights_only(model, manifest, with_bfloat16):
@@ -150,7 +155,7 @@ def test_measured_on_a_manifest_bfloat16_is_near_the_network_but_not_it(model, m
     assert set(verdict["ccc_drop"]) == {f"{r}{d}" for r in ("", "audio_", "text_") for d in DIMENSIONS}
     assert 0 < max(verdict["mean_absolute_deviation"].values()) < 0.01
     assert json.loads((model / GATE).read_text())["backends"]["torch-bf16"] == verdict
-    assert "holds no export" in found["unavailable"]["ort-int8"]
+    assert "ort-int8" in found["unavailable"]
     predictor, chosen = load(model, "torch-bf16", "cpu")
     assert chosen.backend == ("torch-bf16" if verdict["passed"] else "torch-fp32")
     assert predictor.name == Predictor.load(model, "cpu").name
