@@ -27,11 +27,10 @@ from multimodal_ser.models.pretrained import (
     read_settings,
     read_weights,
 )
-from multimodal_ser.models.text import DEFAULT_ENCODER
+from multimodal_ser.models.text import CHECKPOINT_FILES, DEFAULT_ENCODER
 
 DEFAULTS = (DEFAULT_CHECKPOINT, DEFAULT_ENCODER, "whisper:base")
 RECORD = "fetched.json"
-_SETTINGS = ("*.json", "*.txt", "*.model")  # of the network, its preprocessor and its tokenizer
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -81,12 +80,10 @@ def _from_hub(name: str, folder: Path, revision: str | None) -> dict[str, Any]:
     try:
         found = hub.model_info(name, revision=revision)
         files = [file.rfilename for file in found.siblings or []]
-        hub.snapshot_download(
-            name,
-            revision=found.sha,
-            local_dir=folder,
-            allow_patterns=[*_SETTINGS, *_weight_files(name, files)],
-        )
+        wanted = [*CHECKPOINT_FILES, *_weight_files(name, files)]
+        hub.snapshot_download(name, revision=found.sha, local_dir=folder, allow_patterns=wanted)
+    except InputError:  # a ValueError too, which says already what is wrong
+        raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
@@ -101,7 +98,7 @@ def _from_hub(name: str, folder: Path, revision: str | None) -> dict[str, Any]:
 
 
 def _from_package(name: str, packaged: Path, folder: Path) -> dict[str, Any]:
-    for pattern in (*_SETTINGS, SAFE_WEIGHTS):
+    for pattern in (*CHECKPOINT_FILES, SAFE_WEIGHTS):
         for path in packaged.glob(pattern):
             shutil.copyfile(path, folder / path.name)
     return {"source": f"package {PACKAGED[name].distribution}", "revision": None, "licence": "apache-2.0"}

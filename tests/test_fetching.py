@@ -17,6 +17,7 @@ from multimodal_ser.fetching import RECORD, fetch
 from multimodal_ser.models.hubert import HubertEncoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NO_WEIGHTS = [{"rfilename": "README.md"}]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
          "conv_dim": [8, 8], "conv_stride": [5, 2], "conv_kernel": [10, 3], "num_conv_pos_embeddings": 4,
          "num_conv_pos_embedding_groups": 2, "num_feat_extract_layers": 2}  # fmt: skip
@@ -59,6 +60,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 "cardData": {"license": "apache-2.0"},
             }
             return self.send(json.dumps(found), body)
+        if address == "/api/models/no/weights":
+            return self.send(json.dumps({"id": "no/weights", "sha": COMMIT, "siblings": NO_WEIGHTS}), body)
         path = self.folder / address.rpartition("/")[2]
         if address.startswith(f"/old/hubert/resolve/{COMMIT}/") and path.is_file():
             return self.send(path.read_bytes(), body)
@@ -123,6 +126,15 @@ def test_an_old_checkpoint_comes_as_safetensors_with_a_record_and_loads_offline(
 def test_a_name_that_the_hub_does_not_have_is_wrong_input(hub_here: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="old/hubertt: the model hub does not give it"):
         fetch("old/hubertt", tmp_path)
+
+
+def test_a_repository_without_weights_is_not_taken_for_a_hub_that_does_not_answer(
+    hub_here: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InputError, match=r"^no/weights has no weights that can be read here; its files: READ"
+    ):
+        fetch("no/weights", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -117,4 +117,6 @@ def _transcriber(arguments: argparse.Namespace, device: str):
     from multimodal_ser.transcripts.asr import AsrOptions, load_transcriber
 
     options = AsrOptions(language=arguments.language)
+    if arguments.device == "auto" and device == "mps":  # where Whisper's word alignment does not run
+        device = "cpu"
     return partial(load_transcriber, arguments.asr, arguments.asr_model, options, device)

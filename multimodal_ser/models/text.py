@@ -31,7 +31,7 @@ from multimodal_ser.models.vocabulary import vocabulary_of, word_pieces
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 LONGEST_WINDOW = 512  # tokens, markers included; less where the encoder's positions end earlier
 OVERLAP = 32  # tokens that neighbouring windows share at least
-_FETCHED = ("*.json", "*.txt", "*.model")  # settings and tokenizer of a hub checkpoint
+CHECKPOINT_FILES = ("*.json", "*.txt", "*.model")  # settings and tokenizer of a hub checkpoint
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a folder has one of these
 # Parts of published checkpoints that stand above or beside the encoder, after its own prefix is gone.
 _HEADS = (
@@ -83,7 +83,7 @@ class TextEncoder(nn.Module):
         cls, name: str | os.PathLike = DEFAULT_ENCODER, revision: str | None = None
     ) -> "TextEncoder":
         """Load a checkpoint; any weight that is missing or left over is an error, heads aside."""
-        folder = find_pretrained(str(name), revision, _FETCHED)
+        folder = find_pretrained(str(name), revision, CHECKPOINT_FILES)
         model = untrained_network(read_settings(folder), str(folder))
         weights = _encoder_weights(read_weights(folder), model.base_model_prefix)
         load_strictly(model, weights, f"the weights in {folder}")
