@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and files that are found again by what they were made from."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -73,6 +74,17 @@ def hash_file(path: str | os.PathLike) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()[:HASH_LENGTH]
+
+
+def hash_unchanged(path: str | os.PathLike) -> str:
+    """`hash_file`, read once in a process for as long as size and time of change stay."""
+    status = Path(path).stat()
+    return _hashed(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _hashed(path: str, size: int, modified: int) -> str:
+    return hash_file(path)
 
 
 def hash_options(**options: Any) -> str:

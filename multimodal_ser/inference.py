@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from multimodal_ser.audio_store import decode
 from multimodal_ser.batches import DurationBatches
-from multimodal_ser.cache import hash_file, write_json
+from multimodal_ser.cache import hash_unchanged, write_json
 from multimodal_ser.data import Collate, Examples, iterate, loader
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import conformal_radius
-from multimodal_ser.models.ser import SerModel
+from multimodal_ser.models.ser import WEIGHTS, SerModel
 
 CALIBRATION = "calibration.json"
 COVERAGE = 0.9  # of the intervals
@@ -46,7 +46,7 @@ class Predictor:
         path = folder / CALIBRATION
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
         model = SerModel.from_pretrained(folder).to(chosen_device(device))
-        return cls(model, calibration, hash_file(folder / "model.safetensors"))
+        return cls(model, calibration, hash_unchanged(folder / WEIGHTS))
 
     @property
     def device(self) -> torch.device:

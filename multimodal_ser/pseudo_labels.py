@@ -5,7 +5,6 @@ The clusters are fitted on training utterances only; `transductive` fits them on
 utterance, one per frame of the encoder.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from multimodal_ser.analysis.encoders import fingerprint, load_encoder
 from multimodal_ser.audio import load
+from multimodal_ser.cache import write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Manifest, write
 from multimodal_ser.models.encoding import AudioEncoder
@@ -99,7 +99,7 @@ def pseudo_label(
         "labelled_utterances": len(labelled),
         "frame_rate": encoder.frame_rate,
     }
-    (folder / "clusters.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "clusters.json", facts)
     root = str(manifest.root.resolve()) if manifest.root is not None else None
     write(folder / "manifest.jsonl", replace(manifest.header, audio_root=root), labelled)
     return folder / "manifest.jsonl"

@@ -1,4 +1,5 @@
-"""Text files as people have them: UTF-8 with or without a byte order mark, UTF-16, Windows-1252."""
+"""Text files as people have them: UTF-8 with or without a byte order mark, UTF-16, Windows-1252; and the
+times of caption files."""
 
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def read_text(path: Path) -> tuple[str, str]:
 def lines_of(text: str) -> list[str]:
     """The lines of a text; only CR, LF and both together end a line, as in editors that number lines."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def caption_time(seconds: float, separator: str) -> str:
+    """00:00:00,179 of .srt or 00:00:00.179 of .vtt."""
+    milliseconds = round(seconds * 1000)
+    hours, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}{separator}{rest % 1000:03d}"
 
 
 def _candidates(data: bytes) -> tuple[str, ...]:

@@ -30,14 +30,14 @@ from multimodal_ser.corpora.manifest_tools import rerooted
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.manifests import Manifest, Utterance
+from multimodal_ser.transcripts.asr import SOURCE_PREFIX
 from multimodal_ser.transcripts.cues import Cue
 from multimodal_ser.transcripts.hearing import Hearing, MakeTranscriber, hear_all
-from multimodal_ser.transcripts.listening import Cut, Passage
+from multimodal_ser.transcripts.listening import Cut, Passage, language_of
 from multimodal_ser.transcripts.speech import SpeechOptions, speech_share
 from multimodal_ser.transcripts.trust import Trust, TrustConfig, judge
 
 REFERENCE = "reference"
-PREFIX = "asr:"  # of the sources of recognised text
 SCHEMA_VERSION = 1
 FAILED = "failed"
 
@@ -68,7 +68,7 @@ class Outcome:
     def of(cls, passages: Sequence[Passage], config: TrustConfig) -> "Outcome":
         cue = _merged(passages)
         spans = [span for passage in passages for span in passage.spans]
-        language = _language(passages)
+        language = language_of(passages)
         if not passages:  # nobody speaks
             return cls("", Trust(False, ("little_speech",)))
         share = speech_share(cue.start, cue.end, spans)
@@ -125,7 +125,7 @@ def transcribe(
     _check(manifest, spoken)
     cuts = [Cut(manifest.audio_path(u), u.start, u.end) for u in spoken]
     about, results = hear_all(Hearing(make, options.detector, options.speech, cache), cuts, jobs)
-    source = PREFIX + about["name"]
+    source = SOURCE_PREFIX + about["name"]
     filled, errors, counts = {}, [], Counter()
     for utterance, result in zip(spoken, results, strict=True):
         outcome = result if isinstance(result, str) else Outcome.of(result, options.trust)
@@ -174,15 +174,6 @@ def _mean(cues: Sequence[Cue], name: str) -> float | None:
     return round(sum(value * seconds for value, seconds in said) / weight, 4) if weight > 0 else None
 
 
-def _language(passages: Sequence[Passage]) -> str | None:
-    """That of most of the time."""
-    seconds: Counter[str] = Counter()
-    for passage in passages:
-        if passage.language is not None:
-            seconds[passage.language] += passage.end - passage.start
-    return seconds.most_common(1)[0][0] if seconds else None
-
-
 def _filled(
     utterance: Utterance, outcome: Outcome | str, source: str, options: TranscribeOptions
 ) -> Utterance:
@@ -208,7 +199,7 @@ def _filled(
 def _reference(utterance: Utterance, transcripts: dict[str, str]) -> tuple[str, str] | None:
     """The text that no machine made, and its source."""
     source = utterance.text_source or REFERENCE
-    if utterance.text is not None and not source.startswith(PREFIX):
+    if utterance.text is not None and not source.startswith(SOURCE_PREFIX):
         return utterance.text, source
     return (transcripts[REFERENCE], REFERENCE) if REFERENCE in transcripts else None
 

@@ -20,6 +20,7 @@ LAYERS = [
         "installation",
         "text_files",
         "textgrids",
+        "workers",
     },
     {"utterances"},
     {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from multimodal_ser.labels import DIMENSIONS, UNIT
-from multimodal_ser.podcast.pages import write_index, write_page
+from multimodal_ser.podcast.pages import index_entry, write_index, write_page
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import Scored, Timeline, Values
 
@@ -94,7 +94,7 @@ def test_foreign_text_makes_no_element_and_reaches_the_page_unchanged(tmp_path: 
 def test_the_policy_allows_our_script_alone_and_nothing_from_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "talk.report.html"
     write_page(path, timeline_of(("Well.", "Yes.")))
-    write_index(tmp_path / "index.html", [("talk", timeline_of(("Well.",)))])
+    write_index(tmp_path / "index.html", [index_entry(tmp_path, "talk", timeline_of(("Well.",)))])
     for page in (path, tmp_path / "index.html"):
         text = page.read_text(encoding="utf-8")
         elements = Elements(text)
@@ -130,7 +130,7 @@ def test_three_hours_stay_below_two_megabytes(tmp_path: Path) -> None:
 def test_the_index_links_the_pages_that_are_there_and_shows_means(tmp_path: Path) -> None:
     write_page(tmp_path / "talk.report.html", timeline_of(("Well.",)))
     episodes = [("talk", timeline_of(("Well.", "Yes."))), ("<gone>", timeline_of(("No.",)))]
-    write_index(tmp_path / "index.html", episodes)
+    write_index(tmp_path / "index.html", [index_entry(tmp_path, *episode) for episode in episodes])
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert [a["href"] for t, a in Elements(text).found if t == "a"] == ["talk.report.html"]
     assert "&lt;gone&gt;" in text
@@ -155,4 +155,4 @@ def test_an_episode_without_speakers_words_or_intervals_has_a_page(
     write_page(tmp_path / "bare.report.html", timeline)
     assert "the model was not calibrated" in (tmp_path / "bare.report.html").read_text(encoding="utf-8")
     write_page(tmp_path / "none.report.html", replace(timeline, segments=(), summary=summarise((), 60.0)))
-    write_index(tmp_path / "index.html", [("bare", timeline)])
+    write_index(tmp_path / "index.html", [index_entry(tmp_path, "bare", timeline)])

@@ -11,11 +11,12 @@ import torch
 from multimodal_ser.backends.files import ONNX_FOLDER, graph_path, read_record
 from multimodal_ser.backends.gate import passed_gate
 from multimodal_ser.backends.running import BACKENDS, REFERENCE, BackedModel
-from multimodal_ser.cache import hash_file
+from multimodal_ser.cache import hash_unchanged
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor, model_folder
 from multimodal_ser.labels import nearest
 from multimodal_ser.models.pretrained import read_settings
+from multimodal_ser.models.ser import WEIGHTS
 
 # Fastest first, as is to be expected of a processor with bfloat16 and int8 units. Without them ONNX Runtime
 # was ahead of OpenVINO in int8 (recipes/benchmarks/backends.md), with spreads that overlap.
@@ -99,7 +100,7 @@ def _without_graphs(folder: Path, precision: str) -> str | None:
         record = read_record(graphs)
     except InputError:
         return f"{ONNX_FOLDER}/ in the model folder holds no export; `export MODEL -o MODEL/{ONNX_FOLDER}`"
-    if record["weights"] != hash_file(folder / "model.safetensors"):
+    if record["weights"] != hash_unchanged(folder / WEIGHTS):
         return f"{ONNX_FOLDER}/ was exported from other weights than these; export again"
     missing = [p for p in record["parts"] if not graph_path(graphs, p, precision).is_file()]
     return f"{ONNX_FOLDER}/ has no {precision} graph of {missing[0]}" if missing else None

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multimodal_ser.cache import hash_file, write_json
+from multimodal_ser.cache import hash_unchanged, write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.metrics import ccc
+from multimodal_ser.models.ser import WEIGHTS
 from multimodal_ser.utterances import Utterance
 
 GATE = "gate.json"
@@ -39,7 +40,7 @@ def passed_gate(folder: Path, name: str) -> str | None:
         return f"{GATE} is damaged; {how}"
     if (gate.get("format"), gate.get("schema_version")) != (FORMAT, SCHEMA_VERSION):
         return f"{GATE} is of another version; {how}"
-    if gate.get("weights") != hash_file(folder / "model.safetensors"):
+    if gate.get("weights") != hash_unchanged(folder / WEIGHTS):
         return f"{GATE} was made for other weights; {how}"
     verdict = gate["backends"].get(name)
     if verdict is None:
@@ -83,7 +84,7 @@ def write_gate(folder: Path, verdicts: dict[str, Any], data: str) -> None:
         {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
-            "weights": hash_file(folder / "model.safetensors"),
+            "weights": hash_unchanged(folder / WEIGHTS),
             "data": data,
             "allowed": {"ccc_drop": LARGEST_DROP, "mean_absolute_deviation": LARGEST_DEVIATION},
             "backends": verdicts,

@@ -44,9 +44,8 @@ def measure(
             refused = _add_backends(stages, model, folder, seconds)
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in stages}
         peaks: dict[str, list[float]] = {}
-        for stage, (_, run) in stages.items():
+        for _, run in stages.values():
             run()  # once for what is allocated and compiled at first
-            assert stage
         for _ in range(rounds):
             for name, (_, run) in stages.items():
                 runs[name].append(_timed(run))

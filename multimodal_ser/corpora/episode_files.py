@@ -12,6 +12,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from multimodal_ser.text_files import caption_time
+
 CUE_WIDTH = 42  # characters in a line of subtitles
 TURN_GAP = 1.0  # seconds
 
@@ -37,7 +39,9 @@ def srt(events: Sequence[Event], name: str) -> str:
     cues = []
     for number, event in enumerate(_speech(events), start=1):
         lines = textwrap.fill(f"{event.speaker}: {event.text}", CUE_WIDTH)
-        cues.append(f"{number}\n{_clock(event.start, ',')} --> {_clock(event.end, ',')}\n{lines}\n")
+        cues.append(
+            f"{number}\n{caption_time(event.start, ',')} --> {caption_time(event.end, ',')}\n{lines}\n"
+        )
     return "\n".join(cues)
 
 
@@ -45,7 +49,7 @@ def vtt(events: Sequence[Event], name: str) -> str:
     cues = ["WEBVTT\n"]
     for event in _speech(events):
         lines = html.escape(textwrap.fill(event.text or "", CUE_WIDTH), quote=False)
-        times = f"{_clock(event.start, '.')} --> {_clock(event.end, '.')}"
+        times = f"{caption_time(event.start, '.')} --> {caption_time(event.end, '.')}"
         cues.append(f"{times}\n<v {event.speaker}>{lines}</v>\n")
     return "\n".join(cues)
 
@@ -101,11 +105,3 @@ def _turns(sentences: Iterator[Event]) -> Iterator[tuple[float, float, str | Non
         turn = (event.start, event.end, event.speaker)
     if turn is not None:
         yield turn
-
-
-def _clock(seconds: float, separator: str) -> str:
-    """00:00:00,179 of .srt or 00:00:00.179 of .vtt."""
-    milliseconds = round(seconds * 1000)
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}{separator}{rest % 1000:03d}"

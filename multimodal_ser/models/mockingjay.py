@@ -6,17 +6,14 @@ every feature of its frame where it is given. Positions are sinusoidal.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import nearest
-from multimodal_ser.models.encoding import AudioEncoder, Encoding
-from multimodal_ser.models.mel import HOP, SAMPLE_RATE
-from multimodal_ser.models.spectral import SpectralFeatures
+from multimodal_ser.models.encoding import Encoding
+from multimodal_ser.models.spectral import SpectralEncoder, steered
 
 
 @dataclass(frozen=True)
@@ -46,18 +43,13 @@ class MockingjayConfig:
             raise InputError(f"MockingJay: dropout = {self.dropout}; it must be from 0 to below 1")
 
 
-class MockingjayEncoder(AudioEncoder):
+class MockingjayEncoder(SpectralEncoder):
     """Spectral frames, a linear layer, positions and post-norm transformer blocks."""
 
-    sample_rate = SAMPLE_RATE
+    config_type, title = MockingjayConfig, "MockingJay"
 
     def __init__(self, config: MockingjayConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.width = config.width
-        self.num_layers = config.blocks
-        self.frame_rate = SAMPLE_RATE / HOP / config.stack
-        self.features = SpectralFeatures(config.bands, config.deltas, config.stack)
+        super().__init__(config, config.deltas)
         self.project = nn.Linear(self.features.width, config.width)
         self.norm = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -73,29 +65,16 @@ class MockingjayEncoder(AudioEncoder):
             for _ in range(config.blocks)
         )
 
-    @classmethod
-    def from_config(cls, config: MockingjayConfig | dict[str, Any]) -> "MockingjayEncoder":
-        """An untrained encoder."""
-        return cls(checked_config(MockingjayConfig, config, "MockingJay"))
-
-    def frame_lengths(self, lengths: Tensor) -> Tensor:
-        return self.features.frame_lengths(lengths)
-
     def freeze_front_end(self) -> None:
         for module in (self.project, self.norm):
             module.requires_grad_(False)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
-        return self.forward_from_features(*self.features(waveforms, lengths), last_layer=last_layer)
 
     def forward_from_features(
         self, features: Tensor, mask: Tensor, intensity: Tensor | None = None, last_layer: int | None = None
     ) -> Encoding:
         """features: (B, T, F), mask: (B, T), intensity: (B, T) or None."""
         count = self.blocks_to_run(last_layer)
-        if intensity is not None:
-            features = features + intensity[..., None]
-        features = (features * mask[..., None]).to(self.norm.weight.dtype)
+        features = steered(features, mask, intensity).to(self.norm.weight.dtype)
         x = self.project(features) + positions(features.shape[1], self.width).to(features)
         x = self.dropout(self.norm(x))
         layers = [x]
@@ -112,15 +91,3 @@ def positions(frames: int, width: int) -> Tensor:
     place = torch.arange(frames, dtype=torch.float32)[:, None]
     rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
     return torch.stack([torch.sin(place * rates), torch.cos(place * rates)], dim=-1).flatten(1)
-
-
-def checked_config(kind: type, config: Any, name: str) -> Any:
-    """`config` as a `kind`; a dict with a setting that `kind` lacks is an error."""
-    if isinstance(config, kind):
-        return config
-    known = list(asdict(kind()))
-    if unknown := [key for key in config if key not in known]:
-        raise InputError(
-            f"{name}: unknown setting '{unknown[0]}'{nearest(unknown[0], known)}; known: {', '.join(known)}"
-        )
-    return kind(**config)

@@ -14,17 +14,14 @@ is added to the input, as in MockingJay.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.encoding import AudioEncoder, Encoding
-from multimodal_ser.models.mel import HOP, SAMPLE_RATE
-from multimodal_ser.models.mockingjay import checked_config
-from multimodal_ser.models.spectral import SpectralFeatures
+from multimodal_ser.models.encoding import Encoding
+from multimodal_ser.models.spectral import SpectralEncoder, steered
 
 
 @dataclass(frozen=True)
@@ -133,18 +130,13 @@ class Quantiser(nn.Module):
         return torch.einsum("btgc,gcd->btgd", chosen, self.codebook).flatten(2)
 
 
-class NpcEncoder(AudioEncoder):
+class NpcEncoder(SpectralEncoder):
     """Layers 0 to blocks - 1 are the convolution blocks; layer `blocks` is the masked representation."""
 
-    sample_rate = SAMPLE_RATE
+    config_type, title = NpcConfig, "NPC"
 
     def __init__(self, config: NpcConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.width = config.width
-        self.num_layers = config.blocks
-        self.frame_rate = SAMPLE_RATE / HOP / config.stack
-        self.features = SpectralFeatures(config.bands, False, config.stack)
+        super().__init__(config)
         widths = [self.features.width, *[config.width] * (config.blocks - 1)]
         self.blocks = nn.ModuleList(ConvBlock(width, config.width, config.dropout) for width in widths)
         self.masked = nn.ModuleList(
@@ -152,28 +144,16 @@ class NpcEncoder(AudioEncoder):
             for number in range(config.blocks)
         )
 
-    @classmethod
-    def from_config(cls, config: NpcConfig | dict[str, Any]) -> "NpcEncoder":
-        """An untrained encoder."""
-        return cls(checked_config(NpcConfig, config, "NPC"))
-
-    def frame_lengths(self, lengths: Tensor) -> Tensor:
-        return self.features.frame_lengths(lengths)
-
     def freeze_front_end(self) -> None:
         self.blocks[0].requires_grad_(False)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
-        return self.forward_from_features(*self.features(waveforms, lengths), last_layer=last_layer)
 
     def forward_from_features(
         self, features: Tensor, mask: Tensor, intensity: Tensor | None = None, last_layer: int | None = None
     ) -> Encoding:
         """features: (B, T, F), mask: (B, T), intensity: (B, T) or None."""
         count = self.blocks_to_run(last_layer)
-        if intensity is not None:
-            features = features + intensity[..., None]
-        x = (features * mask[..., None]).to(self.masked[0].convolution.weight.dtype).transpose(1, 2)
+        dtype = self.masked[0].convolution.weight.dtype
+        x = steered(features, mask, intensity).to(dtype).transpose(1, 2)
         hidden = []
         for block in self.blocks[: min(count + 1, self.num_layers)]:
             x = block(x, mask)

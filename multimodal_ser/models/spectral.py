@@ -5,11 +5,16 @@ unit variance per feature over its own valid frames (CMVN); `stack` neighbouring
 frame. Padded frames are zero, and no valid frame knows of them.
 """
 
+from dataclasses import asdict
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from multimodal_ser.models.encoding import mask_from_lengths
-from multimodal_ser.models.mel import LogMel
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import nearest
+from multimodal_ser.models.encoding import AudioEncoder, Encoding, mask_from_lengths
+from multimodal_ser.models.mel import HOP, SAMPLE_RATE, LogMel
 
 DELTA_REACH = 2  # frames on each side that the regression of a delta sees
 _FLAT = 1e-5  # variance below which a feature is not scaled up
@@ -50,6 +55,46 @@ class SpectralFeatures(nn.Module):
         x = nn.functional.pad(x, (0, 0, 0, room)).unflatten(1, (-1, self.stack)).flatten(2)
         mask = mask_from_lengths(self.frame_lengths(lengths), x.shape[1])
         return x * mask[..., None], mask
+
+
+class SpectralEncoder(AudioEncoder):
+    """An encoder of these features, to which the intensity of the emotion may be added frame by frame."""
+
+    sample_rate = SAMPLE_RATE
+    config_type: type  # of the settings
+    title: str  # of the network, in messages
+
+    def __init__(self, config: Any, deltas: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.num_layers = config.blocks
+        self.frame_rate = SAMPLE_RATE / HOP / config.stack
+        self.features = SpectralFeatures(config.bands, deltas, config.stack)
+
+    @classmethod
+    def from_config(cls, config: Any) -> "SpectralEncoder":
+        """An untrained encoder; a dict with a setting that the network lacks is an error."""
+        if isinstance(config, cls.config_type):
+            return cls(config)
+        known = list(asdict(cls.config_type()))
+        if unknown := [key for key in config if key not in known]:
+            hint = nearest(unknown[0], known)
+            raise InputError(f"{cls.title}: unknown setting '{unknown[0]}'{hint}; known: {', '.join(known)}")
+        return cls(cls.config_type(**config))
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        return self.features.frame_lengths(lengths)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
+        return self.forward_from_features(*self.features(waveforms, lengths), last_layer=last_layer)
+
+
+def steered(features: Tensor, mask: Tensor, intensity: Tensor | None) -> Tensor:
+    """Features (B, T, F) with the intensity (B, T) added, if there is one; zero in padded frames."""
+    if intensity is not None:
+        features = features + intensity[..., None]
+    return features * mask[..., None]
 
 
 def _delta(x: Tensor, mask: Tensor) -> Tensor:

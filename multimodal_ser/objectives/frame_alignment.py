@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from multimodal_ser.data import Batch
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.encoding import Encoding
+from multimodal_ser.models.encoding import Encoding, mask_from_lengths
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.mockingjay import MockingjayEncoder
 from multimodal_ser.objectives.emotional_spans import generator_for, hidden_frames
@@ -125,7 +125,7 @@ class FrameAlignment(Objective):
     def _encode(self, features: Tensor, counts: Tensor, hidden: Tensor) -> Encoding:
         if isinstance(self.model, HubertEncoder):
             return self.model.forward_from_front_end(features, counts, hide=hidden)
-        mask = torch.arange(features.shape[1], device=counts.device) < counts[:, None]
+        mask = mask_from_lengths(counts, features.shape[1])
         return self.model.forward_from_features(features.masked_fill(hidden[..., None], 0), mask)
 
 

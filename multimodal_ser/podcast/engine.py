@@ -27,14 +27,15 @@ from multimodal_ser.backends.choice import load
 from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.cache import hash_file
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference import chosen_device, model_folder
+from multimodal_ser.inference import CALIBRATION, chosen_device, model_folder
 from multimodal_ser.labels import DIMENSIONS, UNIT
+from multimodal_ser.models.ser import SETTINGS
 from multimodal_ser.podcast.segments import SegmentPolicy, segments_of, speech_cues
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import NO_WORDS, UNTRUSTED, Scored, Timeline, Values
-from multimodal_ser.transcripts.asr import Transcriber
+from multimodal_ser.transcripts.asr import SOURCE_PREFIX, Transcriber
 from multimodal_ser.transcripts.cues import Cue, Transcript
-from multimodal_ser.transcripts.listening import Cut, Listener
+from multimodal_ser.transcripts.listening import Cut, Listener, language_of
 from multimodal_ser.transcripts.reading import read_speakers, read_transcript
 from multimodal_ser.transcripts.speakers import attach_speakers
 from multimodal_ser.transcripts.speech import Span, SpeechOptions, detector_named, speech_share, speech_spans
@@ -99,12 +100,12 @@ class Engine:
     @property
     def identity(self) -> dict[str, Any]:
         """What results depend on, beside the files of an episode."""
-        calibration = self.folder / "calibration.json"
+        calibration = self.folder / CALIBRATION
         asr = self.listener.transcriber if self.listener is not None else None
         return {
             "model": self.predictor.name,
             "backend": self.backend.backend,
-            "settings": hash_file(self.folder / "config.json"),
+            "settings": hash_file(self.folder / SETTINGS),
             "calibration": hash_file(calibration) if calibration.is_file() else None,
             "options": self.options.in_key(),
             "detector": self.detector.identity,
@@ -138,14 +139,12 @@ class Engine:
         transcript: Transcript | None = None
         if job.transcript is None and self.listener is not None:
             passages = self.listener.listen(Cut(job.media))
-            for block in audio.stream(job.media):
-                seconds.add(block)
+            for _ in seconds.passing(audio.stream(job.media)):
+                pass
             spans = [span for passage in passages for span in passage.spans]
             cues = tuple(cue for passage in passages for cue in passage.cues)
-            languages = [passage.language for passage in passages if passage.language]
-            language = max(set(languages), key=languages.count) if languages else None
-            source = f"asr:{self.listener.transcriber.name}"
-            transcript = Transcript(cues, language, source)
+            source = SOURCE_PREFIX + self.listener.transcriber.name
+            transcript = Transcript(cues, language_of(passages), source)
         else:
             blocks = seconds.passing(_ahead(audio.stream(job.media, BLOCK_SECONDS)))
             spans = list(speech_spans(blocks, self.detector, self.options.speech))
@@ -303,12 +302,9 @@ class _Counter:
     def __init__(self) -> None:
         self.samples = 0
 
-    def add(self, block: NDArray) -> None:
-        self.samples += len(block)
-
     def passing(self, blocks: Iterable[NDArray]) -> Iterator[NDArray]:
         for block in blocks:
-            self.add(block)
+            self.samples += len(block)
             yield block
 
     @property

@@ -8,7 +8,7 @@ text.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,29 +55,29 @@ def write_page(path: Path, timeline: Timeline) -> None:
     write_text(path, text)
 
 
-def write_index(path: Path, episodes: Iterable[tuple[str, Timeline]]) -> None:
-    """The page over many episodes; `path` lies beside their files."""
-    listed, scales = [], set()
-    for name, timeline in episodes:
-        page = path.with_name(name + PAGE_SUFFIX)
-        facts = timeline.summary["episode"]
-        scales.add(str(timeline.scale))
-        listed.append(
-            {
-                "name": name,
-                "page": quote(page.name) if page.is_file() else None,
-                "seconds": timeline.seconds,
-                "speakers": len({segment.speaker for segment in timeline.segments}),
-                "dimensions": [
-                    {"name": d, "mean": facts["dimensions"][d]["mean"], "points": _spark(timeline, d)}
-                    for d in DIMENSIONS
-                ],
-                "disagreement": facts["disagreement"],
-                "read_share": facts["read_share"],
-            }
-        )
-    scale = ", ".join(sorted(scales)) or "0-1"
-    text = fill("episodes.html", episodes=listed, scale=scale, clock=clock, **_script("episodes.js"))
+def index_entry(folder: Path, name: str, timeline: Timeline) -> dict[str, Any]:
+    """What the index says of an episode whose files lie in `folder`."""
+    page = folder / (name + PAGE_SUFFIX)
+    facts = timeline.summary["episode"]
+    return {
+        "name": name,
+        "page": quote(page.name) if page.is_file() else None,
+        "seconds": timeline.seconds,
+        "scale": str(timeline.scale),
+        "speakers": len({segment.speaker for segment in timeline.segments}),
+        "dimensions": [
+            {"name": d, "mean": facts["dimensions"][d]["mean"], "points": _spark(timeline, d)}
+            for d in DIMENSIONS
+        ],
+        "disagreement": facts["disagreement"],
+        "read_share": facts["read_share"],
+    }
+
+
+def write_index(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """The page over many episodes, from their entries."""
+    scale = ", ".join(sorted({entry["scale"] for entry in entries})) or "0-1"
+    text = fill("episodes.html", episodes=entries, scale=scale, clock=clock, **_script("episodes.js"))
     write_text(path, text)
 
 

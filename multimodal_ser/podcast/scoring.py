@@ -8,12 +8,12 @@ bytes. Two runs in one folder write the same bytes twice. What failed is listed 
 
 import os
 import sys
-import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,23 @@ from tqdm import tqdm
 
 from multimodal_ser import __version__, audio
 from multimodal_ser.backends.running import REFERENCE
-from multimodal_ser.cache import hash_bytes, hash_file, hash_options, write_json
+from multimodal_ser.cache import hash_bytes, hash_options, hash_unchanged, write_json
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast import timeline as timelines
 from multimodal_ser.podcast.engine import Engine, EngineOptions, Job, MakeTranscriber
-from multimodal_ser.podcast.pages import INDEX, write_index
-from multimodal_ser.podcast.summaries import summarise
+from multimodal_ser.podcast.pages import INDEX, index_entry, write_index
 from multimodal_ser.podcast.timeline import SCHEMA, SCHEMA_VERSION, Timeline
-from multimodal_ser.podcast.writers import WRITERS, write_episodes, write_speakers
-from multimodal_ser.transcripts.reading import find_beside, find_speakers_beside
+from multimodal_ser.podcast.writers import (
+    EPISODE_COLUMNS,
+    SPEAKER_COLUMNS,
+    WRITERS,
+    episode_row,
+    speaker_rows,
+)
+from multimodal_ser.transcripts.reading import file_names, find_beside, find_speakers_beside
+from multimodal_ser.workers import leave_with_parent
 
 ERRORS = "errors.csv"
 
@@ -94,9 +100,13 @@ def jobs_of(
             "beside their recordings, under the same names"
         )
     found = []
+    listed: dict[Path, list[str]] = {}  # each folder is looked at once, however many recordings it holds
     for path, name in zip(media, _names(media), strict=True):
-        beside = find_beside(path) if look_beside else None
-        found.append(Job(path, name, transcript or beside, speakers or find_speakers_beside(path)))
+        if path.parent not in listed:
+            listed[path.parent] = file_names(path.parent)
+        names = listed[path.parent]
+        beside = find_beside(path, names) if look_beside else None
+        found.append(Job(path, name, transcript or beside, speakers or find_speakers_beside(path, names)))
     return found
 
 
@@ -116,9 +126,8 @@ def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
         raise InputError(f"unknown format '{unknown[0]}'; known: {', '.join(WRITERS)}")
     options = replace(options, formats=tuple(name for name in WRITERS if name in (*options.formats, "json")))
     options.output.mkdir(parents=True, exist_ok=True)
-    worker = Worker(
-        options, threads=_threads(options, jobs)
-    )  # here too: what is wrong is said once and at once
+    # Here too: what is wrong is said once and at once.
+    worker = Worker(options, threads=_threads(options, jobs))
     if worker.engine.backend.refused:
         print(f"backend: {worker.engine.backend}", file=sys.stderr)
     jobs = [worker.own_name(job) for job in jobs]
@@ -159,7 +168,9 @@ class Worker:
         path = self.options.output / (job.name + timelines.SUFFIX)
         try:
             found = timelines.read(path).audio
-            is_other = found["path"] != self._relative(job.media) and found["hash"] != hash_file(job.media)
+            is_other = found["path"] != self._relative(job.media) and found["hash"] != hash_unchanged(
+                job.media
+            )
         except (InputError, OSError, KeyError):
             return job
         return replace(job, name=_told_apart(job)) if is_other else job
@@ -178,7 +189,7 @@ class Worker:
 
     def _key(self, job: Job) -> str:
         files = [job.media, job.transcript, job.speakers]
-        content = [None if path is None else [path.name, hash_file(path)] for path in files]
+        content = [None if path is None else [path.name, hash_unchanged(path)] for path in files]
         return hash_options(content=content, path=self._relative(job.media), **self.identity)
 
     def _is_done(self, job: Job, key: str) -> bool:
@@ -192,11 +203,10 @@ class Worker:
 
     def _finished(self, job: Job, timeline: Timeline, key: str) -> Timeline:
         """With what only the run knows, and in the scale that is wanted."""
-        recording = {**timeline.audio, "path": self._relative(job.media), "hash": hash_file(job.media)}
-        scaled = timeline if self.options.scale == UNIT else timeline.to_scale(self.options.scale)
-        if scaled is not timeline:
-            scaled = replace(scaled, summary=_summary_in(timeline, self.options.scale))
-        return replace(scaled, audio=recording, key=key)
+        recording = {**timeline.audio, "path": self._relative(job.media), "hash": hash_unchanged(job.media)}
+        if (scale := self.options.scale) != UNIT:
+            timeline = replace(timeline.to_scale(scale), summary=_summary_in(timeline.summary, scale))
+        return replace(timeline, audio=recording, key=key)
 
     def _write(self, job: Job, timeline: Timeline) -> None:
         for name in self.options.formats:  # in the order of WRITERS, JSON last
@@ -207,8 +217,8 @@ class Worker:
         return Path(os.path.relpath(media, self.options.output)).as_posix()
 
 
-def _summary_in(timeline: Timeline, scale: Scale) -> dict[str, Any]:
-    """The summary, its means in another scale and its differences stretched; shares are as they were."""
+def _summary_in(summary: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+    """A summary in another scale than the unit's: means moved, differences stretched, shares as they were."""
     span = scale.high - scale.low
     values = ("mean", "mean_low", "mean_high")
 
@@ -223,7 +233,6 @@ def _summary_in(timeline: Timeline, scale: Scale) -> dict[str, Any]:
         apart = facts["disagreement"]
         return {**facts, "dimensions": dimensions, "disagreement": None if apart is None else apart * span}
 
-    summary = summarise(timeline.segments, timeline.seconds)
     return {
         "episode": converted(summary["episode"]),
         "speakers": [converted(facts) for facts in summary["speakers"]],
@@ -235,11 +244,11 @@ def _names(media: Sequence[Path]) -> list[str]:
     choices = [[p.stem for p in media], [p.name for p in media], [_told_apart(Job(p, p.name)) for p in media]]
     names = list(choices[0])
     for better in choices[1:]:
-        folded = [name.casefold() for name in names]
-        names = [better[n] if folded.count(folded[n]) > 1 else name for n, name in enumerate(names)]
-    folded = [name.casefold() for name in names]
-    if twice := next((media[n] for n in range(len(media)) if folded.count(folded[n]) > 1), None):
-        raise InputError(f"{twice} is given twice")
+        met = Counter(map(str.casefold, names))
+        names = [better[n] if met[name.casefold()] > 1 else name for n, name in enumerate(names)]
+    met = Counter(map(str.casefold, names))
+    if twice := [path for path, name in zip(media, names, strict=True) if met[name.casefold()] > 1]:
+        raise InputError(f"{twice[0]} is given twice")
     return names
 
 
@@ -297,14 +306,8 @@ _worker: Worker | None = None  # of a worker process
 
 def _start(options: ScoreOptions, threads: int) -> None:
     global _worker
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     _worker = Worker(options, threads)
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would go on for nobody."""
-    parent_process().join()
-    os._exit(1)
 
 
 def _do_in_worker(job: Job) -> Outcome:
@@ -313,12 +316,17 @@ def _do_in_worker(job: Job) -> Outcome:
 
 def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
     """What is about the run as a whole; nothing of it depends on how often the run was stopped."""
-    done = [outcome.job.name for outcome in run.outcomes if outcome.error is None]
-    episodes = [(name, timelines.read(run.output / (name + timelines.SUFFIX))) for name in sorted(done)]
-    write_speakers(run.output / _named("summary_speakers.csv", run.suffix), episodes)
-    write_episodes(run.output / _named("summary_episodes.csv", run.suffix), episodes)
+    done = sorted(outcome.job.name for outcome in run.outcomes if outcome.error is None)
+    speakers, episodes, entries = [], [], []
+    for name in done:  # one at a time: thousands of timelines would not fit into memory
+        timeline = timelines.read(run.output / (name + timelines.SUFFIX))
+        speakers += speaker_rows(name, timeline)
+        episodes.append(episode_row(name, timeline))
+        entries.append(index_entry(run.output, name, timeline))
+    write_table(run.output / _named("summary_speakers.csv", run.suffix), SPEAKER_COLUMNS, speakers)
+    write_table(run.output / _named("summary_episodes.csv", run.suffix), EPISODE_COLUMNS, episodes)
     if "report" in options.formats:
-        write_index(run.output / _named(INDEX, run.suffix), episodes)
+        write_index(run.output / _named(INDEX, run.suffix), entries)
     failed = [(o.job.name, os.fspath(o.job.media), o.error) for o in run.outcomes if o.error is not None]
     errors = run.output / _named(ERRORS, run.suffix)
     if failed:
@@ -333,7 +341,7 @@ def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
             "multimodal_ser": __version__,
             **worker.identity,
             "policy": options.engine.policy.described(),
-            "episodes": sorted(done),
+            "episodes": done,
             "failed": sorted(name for name, _, _ in failed),
         },
     )

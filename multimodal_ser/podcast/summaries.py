@@ -25,6 +25,7 @@ REGIONS = {  # of the plane of arousal and valence, each a quarter: (high arousa
     "calm": (False, True),
     "low": (False, False),
 }
+FACTS = ("mean", "mean_low", "mean_high", "spread", "change", "change_low", "change_high")  # of a dimension
 _DECIMALS = 6
 
 
@@ -59,9 +60,7 @@ def _dimension(
     values = np.array([np.nan if value is None else value for value in fused])
     known = ~np.isnan(values)
     if not known.any():
-        return dict.fromkeys(
-            ("mean", "mean_low", "mean_high", "spread", "change", "change_low", "change_high")
-        )
+        return dict.fromkeys(FACTS)
     values, weights = values[known], durations[known]
     speakers = [s.speaker for s, is_known in zip(segments, known, strict=True) if is_known]
     middles = np.array([(s.start + s.end) / 2 for s in segments])[known]

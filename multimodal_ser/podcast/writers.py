@@ -15,16 +15,18 @@ from multimodal_ser.cache import atomic_path, write_text
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.podcast import timeline as timelines
 from multimodal_ser.podcast.pages import PAGE_SUFFIX, write_page
+from multimodal_ser.podcast.summaries import FACTS, REGIONS
 from multimodal_ser.podcast.timeline import SCHEMA_VERSION, Scored, Timeline
+from multimodal_ser.text_files import caption_time
 
+_STATED = ("scale", "schema_version", "model", "transcript_source")
 SEGMENT_COLUMNS = (
     "file", "start", "end", "speaker", "text", *DIMENSIONS,
     *(f"{name}_{end}" for name in DIMENSIONS for end in ("low", "high")),
     *(f"{reading}_{name}" for reading in ("audio", "text") for name in DIMENSIONS),
-    "disagreement", "text_source", "flags", "scale", "schema_version", "model", "transcript_source",
+    "disagreement", "text_source", "flags", *_STATED,
 )  # fmt: skip
 _SPEAKER_FACTS = ("segments", "speech_seconds", "read_share", "untrusted_share", "disagreement")
-_OF_DIMENSION = ("mean", "mean_low", "mean_high", "spread", "change", "change_low", "change_high")
 
 
 def rows_of(timeline: Timeline) -> Iterator[dict[str, Any]]:
@@ -71,23 +73,19 @@ def write_vtt(path: Path, timeline: Timeline) -> None:
 
 
 def _cue(segment: Scored) -> str:
-    voice = f"<v {_voice(segment.speaker)}>" if segment.speaker else ""
-    words = html.escape(" ".join(segment.text.split()), quote=False)
-    return f"{_clock(segment.start)} --> {_clock(segment.end)}\n{voice}{words}\n{_values(segment)}\n"
+    voice = f"<v {_escaped(segment.speaker)}>" if segment.speaker else ""
+    words = _escaped(segment.text)
+    times = f"{caption_time(segment.start, '.')} --> {caption_time(segment.end, '.')}"
+    return f"{times}\n{voice}{words}\n{_values(segment)}\n"
 
 
-def _voice(speaker: str) -> str:
-    return html.escape(" ".join(speaker.split()), quote=False)
+def _escaped(text: str) -> str:
+    return html.escape(" ".join(text.split()), quote=False)
 
 
 def _values(segment: Scored) -> str:
     said = [f"{name} {v.fused:.3f}" for name, v in segment.dimensions.items() if v.fused is not None]
     return "[" + ", ".join(said or ["not scored"]) + "]"
-
-
-def _clock(seconds: float) -> str:
-    whole = round(seconds * 1000)
-    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}.{whole % 1000:03}"
 
 
 def write_textgrid(path: Path, timeline: Timeline) -> None:
@@ -157,37 +155,31 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Timeline], None]]] = {
 }
 
 
-def write_speakers(path: Path, episodes: Iterable[tuple[str, Timeline]]) -> None:
-    """`summary_speakers.csv`: a row per episode and speaker."""
-    rows = []
-    for name, timeline in episodes:
-        for facts in timeline.summary["speakers"]:
-            rows.append([name, facts["speaker"], *_facts(facts, timeline)])
-    csv_files.write_table(path, ("episode", "speaker", *_columns()), rows)
+_SUMMARY_COLUMNS = (
+    *_SPEAKER_FACTS,
+    *(f"{name}_{fact}" for name in DIMENSIONS for fact in FACTS),
+    *(f"share_{region}" for region in REGIONS),
+    *_STATED,
+)
+SPEAKER_COLUMNS = ("episode", "speaker", *_SUMMARY_COLUMNS)  # of summary_speakers.csv
+EPISODE_COLUMNS = ("episode", "file", "seconds", *_SUMMARY_COLUMNS)  # of summary_episodes.csv
 
 
-def write_episodes(path: Path, episodes: Iterable[tuple[str, Timeline]]) -> None:
-    """`summary_episodes.csv`: a row per episode."""
-    rows = [
-        [name, timeline.audio["file"], timeline.seconds, *_facts(timeline.summary["episode"], timeline)]
-        for name, timeline in episodes
-    ]
-    csv_files.write_table(path, ("episode", "file", "seconds", *_columns()), rows)
+def speaker_rows(name: str, timeline: Timeline) -> list[list[Any]]:
+    """A row for each speaker of an episode."""
+    return [[name, facts["speaker"], *_facts(facts, timeline)] for facts in timeline.summary["speakers"]]
 
 
-def _columns() -> list[str]:
-    from multimodal_ser.podcast.summaries import REGIONS
-
-    of_dimensions = [f"{name}_{fact}" for name in DIMENSIONS for fact in _OF_DIMENSION]
-    shares = [f"share_{region}" for region in REGIONS]
-    stated = ["scale", "schema_version", "model", "transcript_source"]
-    return [*_SPEAKER_FACTS, *of_dimensions, *shares, *stated]
+def episode_row(name: str, timeline: Timeline) -> list[Any]:
+    """The row of an episode."""
+    facts = _facts(timeline.summary["episode"], timeline)
+    return [name, timeline.audio["file"], timeline.seconds, *facts]
 
 
 def _facts(facts: dict[str, Any], timeline: Timeline) -> list[Any]:
     return [
         *(facts[name] for name in _SPEAKER_FACTS),
-        *(facts["dimensions"][name][fact] for name in DIMENSIONS for fact in _OF_DIMENSION),
+        *(facts["dimensions"][name][fact] for name in DIMENSIONS for fact in FACTS),
         *facts["regions"].values(),
         str(timeline.scale),
         SCHEMA_VERSION,

@@ -35,6 +35,7 @@ MOST_COMPRESSION = 2.4
 LEAST_LOG_PROBABILITY = -1.0
 MOST_NO_SPEECH = 0.6
 DEFAULT_MODEL = "base"
+SOURCE_PREFIX = "asr:"  # of the sources of recognised text; the name of an engine follows
 
 # Name: module of this folder and class.
 ENGINES = {

@@ -7,13 +7,12 @@ library may add in another order, and a probability may differ in the last place
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.transcripts.asr import Transcriber
 from multimodal_ser.transcripts.listening import Cut, Listener, Passage
 from multimodal_ser.transcripts.speech import SpeechOptions, detector_named
+from multimodal_ser.workers import leave_with_parent
 
 GROUP = 32  # cuts; at five seconds each, a kill loses some minutes of work on a CPU at most
 
@@ -95,14 +95,8 @@ _listener: Listener | None = None  # of a worker process
 
 def _start(hearing: Hearing, threads: int) -> None:
     global _listener
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     _listener = hearing.listener(threads)
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, with a model in memory."""
-    parent_process().join()
-    os._exit(1)
 
 
 def _hear_in_worker(group: Sequence[Cut]) -> list[Result]:

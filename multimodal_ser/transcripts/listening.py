@@ -9,9 +9,8 @@ options, speech detector and its options: where the file lies, and what it is ca
 are seconds from the start of the recording.
 """
 
-import functools
 import json
-import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_ser.audio import SAMPLE_RATE, AudioError, stream
-from multimodal_ser.cache import cache_folder, hash_file, hash_options, write_text
+from multimodal_ser.cache import cache_folder, hash_options, hash_unchanged, write_text
 from multimodal_ser.transcripts.asr import WINDOW_SECONDS, Heard, Transcriber
 from multimodal_ser.transcripts.cues import Cue, Word
 from multimodal_ser.transcripts.speech import Block, Detector, Span, SpanTracker, SpeechOptions
@@ -118,7 +117,7 @@ class Listener:
         if self.cache is None:
             return None
         try:
-            content = _content(cut.path)
+            content = hash_unchanged(cut.path)
         except OSError:  # `stream` will say what is wrong with the file
             return None
         return hash_options(
@@ -152,6 +151,15 @@ class Listener:
 def default_cache() -> Path:
     """Where results are kept unless the caller says otherwise."""
     return cache_folder() / "transcripts"
+
+
+def language_of(passages: Sequence[Passage]) -> str | None:
+    """That of most of the time."""
+    seconds: Counter[str] = Counter()
+    for passage in passages:
+        if passage.language is not None:
+            seconds[passage.language] += passage.end - passage.start
+    return seconds.most_common(1)[0][0] if seconds else None
 
 
 def speech_windows(
@@ -239,14 +247,3 @@ def _parsed(record: dict) -> Passage:
     )
     spans = tuple(Span(*span) for span in record["spans"])
     return Passage(**{**record, "cues": cues, "spans": spans})
-
-
-def _content(path: Path) -> str:
-    """The hash of a file's content; a file that many cuts come from is read once."""
-    status = path.stat()
-    return _hashed(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _hashed(path: str, size: int, modified: int) -> str:
-    return hash_file(path)

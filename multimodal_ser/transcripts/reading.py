@@ -6,7 +6,8 @@ data and not trusted: nothing in them is run or opened, and a wrong one is an `I
 
 import os
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,29 +99,37 @@ def kind_of(text: str, path: Path) -> str:
     raise InputError(f"{path}: no known format of transcript; known formats: {FORMATS}")
 
 
-def find_beside(media: str | os.PathLike) -> Path | None:
+def find_beside(media: str | os.PathLike, names: Sequence[str] | None = None) -> Path | None:
     """The transcript that belongs to a media file by its name, or None.
 
     For `episode.mp3` these are `episode.vtt`, `episode.mp3.vtt` and `episode.en.vtt`, in this order, then the
     same with the other suffixes of `BESIDE`, in any case. Of several languages the first by name is taken.
+    names: `file_names` of its folder, if that is known.
     """
-    return _beside(Path(media), BESIDE)
+    return _beside(Path(media), BESIDE, names)
 
 
-def find_speakers_beside(media: str | os.PathLike) -> Path | None:
+def find_speakers_beside(media: str | os.PathLike, names: Sequence[str] | None = None) -> Path | None:
     """The RTTM file that belongs to a media file by its name, or None."""
-    return _beside(Path(media), BESIDE_SPEAKERS)
+    return _beside(Path(media), BESIDE_SPEAKERS, names)
 
 
-def _beside(media: Path, suffixes: tuple[str, ...]) -> Path | None:
+def file_names(folder: Path) -> list[str]:
+    """The files of a folder by name; none where it cannot be looked into."""
     try:
-        with os.scandir(media.parent) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file())
     except OSError:
-        return None
+        return []
+
+
+def _beside(media: Path, suffixes: tuple[str, ...], names: Sequence[str] | None) -> Path | None:
+    names = file_names(media.parent) if names is None else names
     folded: dict[str, str] = {}
-    for name in names:
-        if OUR_OUTPUT not in name.lower() and name != media.name and name.startswith(media.stem):
+    for name in names[bisect_left(names, media.stem) :]:
+        if not name.startswith(media.stem):  # names are sorted: none behind it does
+            break
+        if OUR_OUTPUT not in name.lower() and name != media.name:
             folded.setdefault(media.stem + name[len(media.stem) :].lower(), name)
     for suffix in suffixes:
         for stem in (media.stem, media.stem + media.suffix.lower()):
@@ -131,7 +140,7 @@ def _beside(media: Path, suffixes: tuple[str, ...]) -> Path | None:
     return None
 
 
-def _tagged(media: Path, suffix: str, folded: dict[str, str], names: list[str]) -> str | None:
+def _tagged(media: Path, suffix: str, folded: dict[str, str], names: Sequence[str]) -> str | None:
     """The first name with a language between stem and suffix that is not another media file's own."""
     for lowered, name in sorted(folded.items()):
         tag = lowered[len(media.stem) + 1 : -len(suffix)]
