@@ -24,9 +24,8 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.inference import CALIBRATION, Predictor, calibrate
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest, read
-from multimodal_ser.models.encoding import AudioEncoder
-from multimodal_ser.models.mel import MelConfig
-from multimodal_ser.models.ser import SerConfig, SerModel, audio_encoder
+from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
+from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
@@ -35,7 +34,6 @@ from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
 from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 
-AUDIO_FROZEN = ("nothing", "front_end", "all")
 TEXT_FROZEN = ("nothing", "embeddings", "all")
 ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may change when a run goes on
 
@@ -53,22 +51,6 @@ class DataConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     transcripts: TranscriptConfig = field(default_factory=TranscriptConfig)
     cache: str | None = None  # folder for decoded audio; None = the user's cache
-
-
-@dataclass(frozen=True)
-class AudioConfig:
-    """The audio branch."""
-
-    encoder: str = "ntu-spml/distilhubert"  # a hub name or folder, or `mel`: untrained, on log-mel bands
-    kind: str | None = None  # hubert or whisper; None = as the name suggests
-    keep_layers: int | None = None  # drop the blocks behind these
-    frozen: str = "front_end"
-    mel: MelConfig = field(default_factory=MelConfig)
-
-    @property
-    def chosen_kind(self) -> str:
-        """The kind of a pretrained encoder."""
-        return self.kind or ("whisper" if "whisper" in self.encoder.lower() else "hubert")
 
 
 @dataclass(frozen=True)
@@ -190,22 +172,6 @@ def build_model(config: ModelConfig, training: Manifest) -> SerModel:
     audio = build_audio(config.audio) if "audio" in branches else None
     text = build_text(config.text, training) if "text" in branches else None
     return SerModel(config.above_encoders, audio, text)
-
-
-def build_audio(config: AudioConfig) -> AudioEncoder:
-    """The audio encoder, frozen as the configuration says; an untrained one is never frozen."""
-    if config.encoder == "mel":
-        return audio_encoder("mel").from_config(config.mel)
-    if config.keep_layers and config.chosen_kind == "whisper":
-        raise InputError(
-            f"model.audio.keep_layers = {config.keep_layers}: the Whisper encoder '{config.encoder}' is kept "
-            "whole; leave keep_layers out, or name a HuBERT-like encoder"
-        )
-    options: dict[str, Any] = {"keep_layers": config.keep_layers} if config.keep_layers else {}
-    encoder = audio_encoder(config.chosen_kind).from_pretrained(
-        config.encoder, frozen_front_end=config.frozen != "nothing", **options
-    )
-    return encoder.requires_grad_(False) if config.frozen == "all" else encoder
 
 
 def build_text(config: TextConfig, training: Manifest) -> TextEncoder:

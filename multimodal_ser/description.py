@@ -15,13 +15,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from multimodal_ser.config import AudioConfig, ModelConfig, RunConfig, TextConfig, load_manifest
+from multimodal_ser.config import ModelConfig, RunConfig, TextConfig, load_manifest
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 from multimodal_ser.models import published
+from multimodal_ser.models.audio_branch import AudioConfig, our_settings
+from multimodal_ser.models.encoder_folder import audio_encoder, built
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.pretrained import settings_of
-from multimodal_ser.models.ser import SerModel, audio_encoder
+from multimodal_ser.models.ser import SerModel
 from multimodal_ser.models.text import TextEncoder, untrained_network
 from multimodal_ser.models.vocabulary import vocabulary_of, word_pieces
 
@@ -83,7 +85,7 @@ def skeleton(config: RunConfig) -> tuple[SerModel, set[nn.Parameter], list[str]]
     with torch.device("meta"):
         if "audio" in config.model.branches:
             audio = _audio(config.model.audio)
-            is_trained = config.model.audio.encoder != "mel"
+            is_trained = not config.model.audio.is_untrained
             front |= _freeze(audio, audio.freeze_front_end, config.model.audio.frozen if is_trained else "")
         if "text" in config.model.branches:
             text = _text(config, assumptions)
@@ -133,9 +135,12 @@ def table(description: Description) -> str:
 
 
 def _audio(config: AudioConfig) -> AudioEncoder:
-    if config.encoder == "mel":
-        with torch.device("cpu"):  # its filters are computed, which needs values
-            return audio_encoder("mel").from_config(config.mel)
+    if config.is_untrained:
+        with torch.device("cpu"):  # mel filters are computed, which needs values
+            return audio_encoder(config.encoder).from_config(getattr(config, config.encoder))
+    if (ours := our_settings(config.encoder)) is not None:
+        with torch.device("cpu"):
+            return built(ours, config.encoder)
     if config.chosen_kind == "whisper":
         short = config.encoder.removeprefix(_WHISPER_HUB)
         settings = published.WHISPER.get(short) or settings_of(config.encoder)

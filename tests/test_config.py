@@ -32,6 +32,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Header, read, write
+from multimodal_ser.models import audio_branch
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +271,7 @@ def test_pretrained_audio_encoders_are_loaded_and_frozen_as_said(
     monkeypatch: pytest.MonkeyPatch, config: AudioConfig, kind: str, options: dict, trains: bool
 ) -> None:
     kinds = []
-    monkeypatch.setattr(module, "audio_encoder", lambda name: kinds.append(name) or Encoder)
+    monkeypatch.setattr(audio_branch, "audio_encoder", lambda name: kinds.append(name) or Encoder)
     made = build_audio(config)
     assert kinds == [kind]
     assert made.asked == (config.encoder, options)

@@ -14,10 +14,13 @@ from torch import Tensor
 from transformers import AutoModel, BertTokenizerFast, DistilBertConfig, HubertConfig, WhisperConfig
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.encoder_folder import audio_encoder
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder
 from multimodal_ser.models.mel import MelConfig, MelEncoder
-from multimodal_ser.models.ser import READINGS, SerConfig, SerModel, audio_encoder
+from multimodal_ser.models.mockingjay import MockingjayEncoder
+from multimodal_ser.models.npc import NpcEncoder
+from multimodal_ser.models.ser import READINGS, SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
 from multimodal_ser.models.vocabulary import vocabulary_of
 from multimodal_ser.models.whisper import WhisperEncoder
@@ -336,7 +339,13 @@ def test_encoders_must_be_those_that_the_fusion_joins() -> None:
 
 
 def test_every_kind_of_audio_encoder_is_found_by_its_name() -> None:
-    kinds = {"mel": MelEncoder, "hubert": HubertEncoder, "whisper": WhisperEncoder}
+    kinds = {
+        "mel": MelEncoder,
+        "mockingjay": MockingjayEncoder,
+        "npc": NpcEncoder,
+        "hubert": HubertEncoder,
+        "whisper": WhisperEncoder,
+    }
     assert {kind: audio_encoder(kind) for kind in kinds} == kinds
 
 

@@ -2,30 +2,21 @@
 
 import copy
 import os
-from pathlib import Path
 
 import torch
 
 from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.audio_branch import load_audio_encoder, model_folder_of
 from multimodal_ser.models.encoding import AudioEncoder
-from multimodal_ser.models.pretrained import find_pretrained, read_settings
-from multimodal_ser.models.ser import FORMAT, SerModel, audio_encoder
+from multimodal_ser.models.pretrained import read_settings
+from multimodal_ser.models.ser import FORMAT, SerModel
 from multimodal_ser.models.text import TextEncoder, untrained_network
 
 
 def load_encoder(name_or_folder: str | os.PathLike) -> AudioEncoder:
-    """The audio encoder of a run or model folder of ours, of a checkpoint folder, or of a hub name."""
-    folder = model_folder_of(name_or_folder)
-    folder = folder if folder.is_dir() else find_pretrained(os.fspath(name_or_folder))
-    settings = read_settings(folder)
-    if settings.get("format") == FORMAT:
-        audio = SerModel.from_pretrained(folder).audio
-        if audio is None:
-            raise InputError(f"the model in {folder} reads text only: it has no audio encoder to measure")
-        return audio.eval()
-    kind = "whisper" if settings.get("model_type") == "whisper" else "hubert"
-    return audio_encoder(kind).from_pretrained(os.fspath(folder)).eval()
+    """The audio encoder of a folder of ours, of a checkpoint folder, or of a hub name."""
+    return load_audio_encoder(name_or_folder)
 
 
 def load_text_encoder(name_or_folder: str | os.PathLike) -> TextEncoder:
@@ -46,12 +37,6 @@ def randomised(encoder: AudioEncoder | TextEncoder, seed: int = 0) -> AudioEncod
         if isinstance(encoder, TextEncoder):
             return TextEncoder(untrained_network(encoder.config, "the encoder"), encoder.tokenizer).eval()
         return type(encoder).from_config(copy.deepcopy(encoder.config)).eval()
-
-
-def model_folder_of(folder: str | os.PathLike) -> Path:
-    """The model folder of a run folder; any other folder or name as it is."""
-    folder = Path(folder)
-    return folder / "model" if (folder / "model" / "config.json").is_file() else folder
 
 
 def fingerprint(encoder: AudioEncoder | TextEncoder) -> str:

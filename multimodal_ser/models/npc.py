@@ -65,10 +65,12 @@ class FrameNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x: (B, D, T), mask: (B, T)."""
+        if not self.training or not self.weight.requires_grad:  # frozen: what it has seen stays as it is
+            return self._as_seen(x) * mask[:, None]
         by_frame = x.transpose(1, 2)
         result = torch.zeros_like(by_frame)
         # One frame has no variance; it then takes the running statistics.
-        enough = not self.training or int(mask.sum()) > 1
+        enough = int(mask.sum()) > 1
         normed = super().forward(by_frame[mask]) if enough else self._as_seen(by_frame[mask])
         result[mask] = normed.to(result.dtype)
         return result.transpose(1, 2)

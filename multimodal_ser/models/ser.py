@@ -9,7 +9,6 @@ A model folder holds `config.json`, `model.safetensors` and the tokenizer: every
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +20,14 @@ from torch import Tensor, nn
 from multimodal_ser.cache import atomic_path, write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, nearest
+from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, built, check_keys, described
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
-from multimodal_ser.models.mel import MelEncoder
 from multimodal_ser.models.pretrained import read_settings, read_weights
 from multimodal_ser.models.text import TextEncoder
 
 FORMAT = "multimodal_ser.model"
 SCHEMA_VERSION = 1
-SETTINGS, WEIGHTS = "config.json", "model.safetensors"  # files of a model folder
 READINGS = ("fused", "audio", "text")
 _MEANING = {"dimensions": list(DIMENSIONS), "scale": "0-1"}  # of the outputs
 _MIDDLE = 0.5  # unit scale; an untrained head says "neutral"
@@ -178,7 +176,7 @@ class SerModel(nn.Module):
             "schema_version": SCHEMA_VERSION,
             **_MEANING,
             **asdict(self.config),
-            "audio": None if self.audio is None else _described(self.audio),
+            "audio": None if self.audio is None else described(self.audio),
             "text": None if self.text is None else {"config": self.text.config},
         }
         write_json(folder / SETTINGS, settings)
@@ -193,51 +191,13 @@ class SerModel(nn.Module):
         config = SerConfig(**{name: settings[name] for name in SerConfig.__dataclass_fields__})
         audio = text = None
         if settings["audio"] is not None:
-            audio = _audio_branch(settings["audio"], folder / SETTINGS)
+            audio = built(settings["audio"], f"{folder / SETTINGS}, audio")
         if settings["text"] is not None:
-            _check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
+            check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
             text = TextEncoder.from_config(settings["text"]["config"], folder)
         model = cls(config, audio, text)
         load_strictly(model, read_weights(folder), f"the weights in {folder}")
         return model.eval()
-
-
-def audio_encoder(kind: str) -> type[AudioEncoder]:
-    """The encoder class of a kind; the large ones are imported only when they are wanted."""
-    if kind not in AUDIO_ENCODERS:
-        raise InputError(
-            f"unknown audio encoder '{kind}'{nearest(kind, list(AUDIO_ENCODERS))}; "
-            f"known: {', '.join(AUDIO_ENCODERS)}"
-        )
-    return AUDIO_ENCODERS[kind]()
-
-
-def _hubert() -> type[AudioEncoder]:
-    from multimodal_ser.models.hubert import HubertEncoder
-
-    return HubertEncoder
-
-
-def _whisper() -> type[AudioEncoder]:
-    from multimodal_ser.models.whisper import WhisperEncoder
-
-    return WhisperEncoder
-
-
-AUDIO_ENCODERS = {"mel": lambda: MelEncoder, "hubert": _hubert, "whisper": _whisper}
-
-
-def _described(encoder: AudioEncoder) -> dict[str, Any]:
-    kind = next(kind for kind in AUDIO_ENCODERS if isinstance(encoder, audio_encoder(kind)))
-    return {"kind": kind, "config": asdict(encoder.config)}
-
-
-def _audio_branch(settings: dict[str, Any], path: Path) -> AudioEncoder:
-    _check_keys(settings, ("kind", "config"), f"{path}, audio")
-    try:
-        return audio_encoder(settings["kind"]).from_config(settings["config"])
-    except TypeError as error:  # what a dataclass says to a field it does not have
-        raise InputError(f"{path}, audio.config: {error}") from error
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -252,22 +212,11 @@ def _settings(folder: Path) -> dict[str, Any]:
                 f"{path}: {name} {settings.get(name)!r}; "
                 f"this version of multimodal_ser reads {expected[name]!r}"
             )
-    _check_keys(settings, (*expected, *SerConfig.__dataclass_fields__, "audio", "text"), str(path))
+    check_keys(settings, (*expected, *SerConfig.__dataclass_fields__, "audio", "text"), str(path))
     for name, value in _MEANING.items():
         if settings[name] != value:
             raise InputError(f"{path}: {name} {settings[name]}; expected {value}")
     return settings
-
-
-def _check_keys(settings: Any, expected: Sequence[str], where: str) -> None:
-    """A missing key would be filled by a default, an unknown one would not be heard: both are errors."""
-    if not isinstance(settings, dict):
-        raise InputError(f"{where}: expected an object with {', '.join(expected)}, not {settings!r}")
-    if missing := [name for name in expected if name not in settings]:
-        raise InputError(f"{where}: {', '.join(missing)} missing; the file is incomplete")
-    if unknown := [name for name in settings if name not in expected]:
-        hint = nearest(unknown[0], list(expected))
-        raise InputError(f"{where}: unknown key '{unknown[0]}'{hint}; known: {', '.join(expected)}")
 
 
 def _projection(width: int, config: SerConfig) -> nn.Module:
