@@ -123,7 +123,7 @@ def test_csv_says_what_the_json_says(loud, results):
 
 
 def test_planted_layers_are_concluded_from():
-    made = self_test.make_layers(1)
+    made = self_test.make_layers(1, units=6)
     chosen = choose(utterances(made.labels, made.speakers))
     generator = np.random.default_rng(1)
     seconds = generator.uniform(1, 4, len(made.labels))

@@ -11,6 +11,7 @@ dimension.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,8 @@ def learn(
     """Train the mix and its heads on all rows of features (N, L, F) and labels (N, K) without NaN."""
     x = torch.from_numpy(_prepared(np.asarray(features), normalised))
     y = torch.from_numpy(((labels - labels.mean(0)) / np.maximum(labels.std(0), 1e-12)).astype(np.float32))
-    return LearnedWeights(np.stack([_train(x, y, seed, steps)[0] for seed in range(seeds)]))
+    weights, _ = _train(x, y, range(seeds), steps)
+    return LearnedWeights(weights)
 
 
 def left_out_of_mix(
@@ -85,7 +87,7 @@ def left_out_of_mix(
     whole, without = np.zeros(labels.shape), np.zeros((x.shape[1], *labels.shape))
     for fold in range(int(folds.max()) + 1):
         held = np.flatnonzero(folds == fold)
-        weights, heads = _train(x[folds != fold], y[folds != fold], fold, steps)
+        (weights,), (heads,) = _train(x[folds != fold], y[folds != fold], [fold], steps)
         by_layer = torch.einsum("nlf,fk->nlk", x[held], heads).double().numpy() * weights
         whole[held] = by_layer.sum(1)
         for layer in range(x.shape[1]):
@@ -137,13 +139,17 @@ def _prepared(features: NDArray, normalised: bool) -> NDArray[np.float32]:
 
 
 def _train(
-    x: torch.Tensor, y: torch.Tensor, seed: int, steps: int
+    x: torch.Tensor, y: torch.Tensor, seeds: Sequence[int], steps: int
 ) -> tuple[NDArray[np.float64], torch.Tensor]:
-    """Weights (L, K) and heads (F, K) after training from one seed."""
-    generator = torch.Generator().manual_seed(seed)
+    """Weights (S, L, K) and heads (S, F, K) after training from each seed, all side by side.
+
+    The loss is a sum over seeds and Adam looks at each number alone, so no seed knows of another.
+    """
     layers, width, targets = x.shape[1], x.shape[2], y.shape[1]
-    logits = (0.1 * torch.randn(layers, targets, generator=generator)).requires_grad_()
-    heads = (torch.randn(width, targets, generator=generator) / width).requires_grad_()
+    started = [_start(seed, layers, width, targets) for seed in seeds]
+    logits = torch.cat([first for first, _ in started], dim=1).requires_grad_()
+    heads = torch.cat([second for _, second in started], dim=1).requires_grad_()
+    wanted = y.repeat(1, len(seeds))
     optimiser = torch.optim.AdamW(
         [{"params": [logits], "weight_decay": 0.0}, {"params": [heads], "weight_decay": WEIGHT_DECAY}],
         lr=LEARNING_RATE,
@@ -151,7 +157,15 @@ def _train(
     for _ in range(steps):
         optimiser.zero_grad()
         by_layer = torch.einsum("nlf,fk->nlk", x, heads)
-        loss = ((by_layer * logits.softmax(0)).sum(1) - y).square().mean()
+        loss = ((by_layer * logits.softmax(0)).sum(1) - wanted).square().mean() * len(seeds)
         loss.backward()
         optimiser.step()
-    return logits.detach().softmax(0).double().numpy(), heads.detach()
+    weights = logits.detach().softmax(0).double().unflatten(1, (len(seeds), targets))
+    return weights.movedim(1, 0).numpy(), heads.detach().unflatten(1, (len(seeds), targets)).movedim(1, 0)
+
+
+def _start(seed: int, layers: int, width: int, targets: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (L, K) and heads (F, K) before training."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 0.1 * torch.randn(layers, targets, generator=generator)
+    return logits, torch.randn(width, targets, generator=generator) / width

@@ -194,15 +194,15 @@ class RidgePath:
     def squared_errors(self, penalties: Sequence[float], sums: FoldSums, fold: int) -> NDArray[np.float64]:
         """The sum of squared errors (penalties, K) on the rows of one fold."""
         n, x, y = sums.rows[fold], sums.x[fold], sums.y[fold]
-        errors = []
-        for penalty in penalties:
-            w = self.weights(np.full(len(self.mean_y), penalty))
-            offset = self.mean_y - self.mean_x @ w
-            # sum (y - offset - x w)^2, multiplied out
-            squared = np.einsum("fk,fk->k", w, sums.xx[fold] @ w) + n * offset**2 + sums.yy[fold]
-            cross = offset * (x @ w) - np.einsum("fk,fk->k", w, sums.xy[fold]) - offset * y
-            errors.append(squared + 2 * cross)
-        return np.array(errors)
+        shape = len(penalties), len(self.mean_y)
+        shrunk = self.projected[:, None] / (self.values[:, None] + np.asarray(penalties))[:, :, None]
+        w = self.vectors @ shrunk.reshape(len(x), -1)  # (F, penalties * K)
+        offset = self.mean_y - (self.mean_x @ w).reshape(shape)
+        # sum (y - offset - x w)^2, multiplied out
+        squared = np.einsum("fk,fk->k", w, sums.xx[fold] @ w).reshape(shape) + n * offset**2 + sums.yy[fold]
+        by_target = np.einsum("fpk,fk->pk", w.reshape(len(x), *shape), sums.xy[fold])
+        cross = offset * (x @ w).reshape(shape) - by_target - offset * y
+        return squared + 2 * cross
 
 
 def nested_weights(

@@ -64,27 +64,27 @@ class SelfTest:
         ]
 
 
-def make_layers(seed: int) -> Layers:
+def make_layers(seed: int, utterances: int = UTTERANCES, units: int = UNITS) -> Layers:
     """Draw the made-up encoder's layers for some speakers."""
     generator = np.random.default_rng(seed)
-    rows = SPEAKERS * UTTERANCES
-    owner = np.repeat(np.arange(SPEAKERS), UTTERANCES)
+    rows = SPEAKERS * utterances
+    owner = np.repeat(np.arange(SPEAKERS), utterances)
     parts = {name: generator.uniform(0, 1, (rows, len(PLANTED[name]))) for name in DIMENSIONS}
     scales = generator.permutation(LARGEST_SCALE ** np.linspace(0, 1, LAYERS))
-    stream = np.zeros((rows, UNITS))
+    stream = np.zeros((rows, units))
     layers = []
     for layer in range(LAYERS):
-        new = generator.standard_normal((rows, UNITS))
+        new = generator.standard_normal((rows, units))
         for name, part in parts.items():
             if layer in PLANTED[name]:
                 planted = part[:, PLANTED[name].index(layer)]
-                direction = generator.standard_normal(UNITS)
+                direction = generator.standard_normal(units)
                 direction *= STRENGTH / np.linalg.norm(direction)
                 new += np.outer((planted - 0.5) * np.sqrt(12), direction)
         stream = KEPT * stream + np.sqrt(1 - KEPT**2) * new
-        offsets = SPEAKER_SPREAD * generator.standard_normal((SPEAKERS, UNITS))[owner]
+        offsets = SPEAKER_SPREAD * generator.standard_normal((SPEAKERS, units))[owner]
         spread = 1 + 0.5 * generator.random(
-            (rows, UNITS)
+            (rows, units)
         )  # standard deviations over time: they say nothing here
         layers.append(np.concatenate([scales[layer] * (stream + offsets), scales[layer] * spread], axis=1))
     features = np.stack(layers, axis=1).astype(np.float16)
@@ -92,9 +92,9 @@ def make_layers(seed: int) -> Layers:
     return Layers(features, labels, [f"speaker {s:02}" for s in owner])
 
 
-def run(seed: int) -> SelfTest:
+def run(seed: int, utterances: int = UTTERANCES, units: int = UNITS) -> SelfTest:
     """Measure one draw of the layers in every way."""
-    made = make_layers(seed)
+    made = make_layers(seed, utterances, units)
     folds = speaker_folds(made.speakers, seed=seed)
     resampling = Resampling(made.speakers, seed, RESAMPLES)
     targets = [made.labels[:, [k]] for k in range(len(DIMENSIONS))]
