@@ -25,7 +25,8 @@ from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
 from multimodal_ser.podcast import scoring
-from multimodal_ser.podcast.engine import EngineOptions
+from multimodal_ser.podcast.engine import Engine, EngineOptions
+from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.scoring import ScoreOptions
 from multimodal_ser.podcast.timeline import read
 from multimodal_ser.textgrids import read_tiers
@@ -188,6 +189,34 @@ def test_a_bad_file_is_a_row_of_errors_and_the_others_are_scored(
     assert not (tmp_path / "out" / "errors.csv").exists()
 
 
+@pytest.mark.parametrize("error", [KeyError("speaker"), ZeroDivisionError(), TypeError("none\nfound")])
+def test_an_error_that_nobody_foresaw_is_a_row_with_its_kind_and_the_others_are_scored(
+    error: Exception, episodes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Engine.score
+
+    def partly(engine: Engine, job):
+        if job.name == "second":
+            raise error
+        return whole(engine, job)
+
+    monkeypatch.setattr(Engine, "score", partly)
+    assert score([episodes / "second.wav", episodes / "third.ogg"], model, tmp_path) == 3
+    (row,) = table(tmp_path / "errors.csv")
+    said = {"KeyError": "KeyError: 'speaker'", "ZeroDivisionError": "ZeroDivisionError"}
+    assert row["reason"] == said.get(type(error).__name__, "TypeError: none found")
+    assert [row["episode"] for row in table(tmp_path / "summary_episodes.csv")] == ["third"]
+
+
+def test_an_interrupt_stops_the_run(episodes: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
+    def interrupted(engine: Engine, job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "score", interrupted)
+    assert score([episodes / "second.wav", episodes / "third.ogg"], model, tmp_path) == 130
+    assert not (tmp_path / "errors.csv").exists()
+
+
 def test_recordings_of_one_name_do_not_collide_in_one_run_nor_over_two(
     episodes: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -274,7 +303,7 @@ def test_words_that_a_recogniser_hears_are_read_where_it_was_sure(
     options = ScoreOptions(
         model, tmp_path, EngineOptions(detector="energy"), device="cpu", make_transcriber=Scripted
     )
-    run = scoring.score(scoring.jobs_of([episodes / "third.ogg"]), options)
+    run = scoring.score(jobs_of([episodes / "third.ogg"]), options)
     run.raise_failures()
     timeline = read(tmp_path / "third.emotion.json")
     assert timeline.transcript["source"] == "asr:scripted-1"

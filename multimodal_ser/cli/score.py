@@ -62,8 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         from multimodal_ser.inference import chosen_device
         from multimodal_ser.labels import Scale
         from multimodal_ser.podcast.engine import EngineOptions
+        from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
-        from multimodal_ser.podcast.scoring import ScoreOptions, jobs_of, score, shard_of
+        from multimodal_ser.podcast.scoring import ScoreOptions, score
         from multimodal_ser.podcast.segments import SegmentPolicy
         from multimodal_ser.transcripts.listening import default_cache
         from multimodal_ser.transcripts.trust import TrustConfig

@@ -1,6 +1,6 @@
 """Podcasts: from a recording and its words to how it feels, minute by minute and speaker by speaker.
 
-`segments` cuts an episode into what is scored, `engine` scores it, `timeline` is the result, `summaries`
-says it in a few numbers, `writers` writes it, `scoring` does all that for many episodes and can be killed
-at any time.
+`jobs` says which episodes, `segments` cuts an episode into what is scored, `engine` finds out who says what
+and lets `rating` score it, `timeline` is the result, `summaries` says it in a few numbers, `writers` writes
+it, `scoring` does all that for many episodes and can be killed at any time.
 """

@@ -8,26 +8,26 @@ bytes. Two runs in one folder write the same bytes twice. What failed is listed 
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from multimodal_ser import __version__, audio
 from multimodal_ser.backends.running import REFERENCE
-from multimodal_ser.cache import hash_bytes, hash_options, hash_unchanged, write_json
+from multimodal_ser.cache import hash_options, hash_unchanged, write_json
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast import timeline as timelines
-from multimodal_ser.podcast.engine import Engine, EngineOptions, Job, MakeTranscriber
+from multimodal_ser.podcast.engine import Engine, EngineOptions, MakeTranscriber
+from multimodal_ser.podcast.jobs import Job, told_apart
 from multimodal_ser.podcast.pages import INDEX, index_entry, write_index
+from multimodal_ser.podcast.summaries import in_scale
 from multimodal_ser.podcast.timeline import SCHEMA, SCHEMA_VERSION, Timeline
 from multimodal_ser.podcast.writers import (
     EPISODE_COLUMNS,
@@ -36,7 +36,6 @@ from multimodal_ser.podcast.writers import (
     episode_row,
     speaker_rows,
 )
-from multimodal_ser.transcripts.reading import file_names, find_beside, find_speakers_beside
 from multimodal_ser.workers import leave_with_parent
 
 ERRORS = "errors.csv"
@@ -87,39 +86,6 @@ class Run:
             raise SomeFailed(f"{len(failed)} of {len(self.outcomes)} episodes; see {listed}")
 
 
-def jobs_of(
-    media: Sequence[Path],
-    transcript: Path | None = None,
-    speakers: Path | None = None,
-    look_beside: bool = True,
-) -> list[Job]:
-    """A job for each recording, with what lies beside it unless it is given; equal stems are told apart."""
-    if len(media) != 1 and (transcript or speakers):
-        raise InputError(
-            f"--transcript and --speakers belong to one recording, and {len(media)} are given; put the files "
-            "beside their recordings, under the same names"
-        )
-    found = []
-    listed: dict[Path, list[str]] = {}  # each folder is looked at once, however many recordings it holds
-    for path, name in zip(media, _names(media), strict=True):
-        if path.parent not in listed:
-            listed[path.parent] = file_names(path.parent)
-        names = listed[path.parent]
-        beside = find_beside(path, names) if look_beside else None
-        found.append(Job(path, name, transcript or beside, speakers or find_speakers_beside(path, names)))
-    return found
-
-
-def shard_of(jobs: Sequence[Job], shard: str | None) -> tuple[list[Job], str]:
-    """The `i/n`-th part of the jobs (counted from 1), and what marks the names of its summaries."""
-    if shard is None:
-        return list(jobs), ""
-    number, _, count = shard.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise InputError(f"--shard {shard}: wanted is I/N, such as 1/8 to 8/8")
-    return list(jobs)[int(number) - 1 :: int(count)], f"_shard{number}of{count}"
-
-
 def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
     """Score all jobs, write their files, summaries, `errors.csv` and `run.json`."""
     if unknown := [name for name in options.formats if name not in WRITERS]:
@@ -128,8 +94,8 @@ def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
     options.output.mkdir(parents=True, exist_ok=True)
     # Here too: what is wrong is said once and at once.
     worker = Worker(options, threads=_threads(options, jobs))
-    if worker.engine.backend.refused:
-        print(f"backend: {worker.engine.backend}", file=sys.stderr)
+    if worker.engine.rater.backend.refused:
+        print(f"backend: {worker.engine.rater.backend}", file=sys.stderr)
     jobs = [worker.own_name(job) for job in jobs]
     by_size = sorted(jobs, key=lambda job: (-_size(job.media), job.name))  # the longest first
     with tqdm(total=len(jobs), desc="score", unit="episode", disable=None) as progress:
@@ -173,7 +139,7 @@ class Worker:
             )
         except (InputError, OSError, KeyError):
             return job
-        return replace(job, name=_told_apart(job)) if is_other else job
+        return replace(job, name=told_apart(job)) if is_other else job
 
     def do(self, job: Job) -> Outcome:
         """Score one episode and write its files, unless they are there; what fails is an outcome too."""
@@ -184,8 +150,8 @@ class Worker:
                 return Outcome(job, was_there=True)
             self._write(job, self._finished(job, self.engine.score(job), key))
             return Outcome(job)
-        except (InputError, OSError, RuntimeError, MemoryError) as error:
-            return Outcome(job, " ".join(str(error).split())[:500] or type(error).__name__)
+        except Exception as error:  # whatever one episode brings about: the others are scored
+            return Outcome(job, _reason(error))
 
     def _key(self, job: Job) -> str:
         files = [job.media, job.transcript, job.speakers]
@@ -205,7 +171,7 @@ class Worker:
         """With what only the run knows, and in the scale that is wanted."""
         recording = {**timeline.audio, "path": self._relative(job.media), "hash": hash_unchanged(job.media)}
         if (scale := self.options.scale) != UNIT:
-            timeline = replace(timeline.to_scale(scale), summary=_summary_in(timeline.summary, scale))
+            timeline = replace(timeline.to_scale(scale), summary=in_scale(timeline.summary, scale))
         return replace(timeline, audio=recording, key=key)
 
     def _write(self, job: Job, timeline: Timeline) -> None:
@@ -217,43 +183,13 @@ class Worker:
         return Path(os.path.relpath(media, self.options.output)).as_posix()
 
 
-def _summary_in(summary: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
-    """A summary in another scale than the unit's: means moved, differences stretched, shares as they were."""
-    span = scale.high - scale.low
-    values = ("mean", "mean_low", "mean_high")
-
-    def converted(facts: Mapping[str, Any]) -> dict[str, Any]:
-        dimensions = {
-            name: {
-                fact: value if value is None else scale.from_unit(value) if fact in values else value * span
-                for fact, value in of_dimension.items()
-            }
-            for name, of_dimension in facts["dimensions"].items()
-        }
-        apart = facts["disagreement"]
-        return {**facts, "dimensions": dimensions, "disagreement": None if apart is None else apart * span}
-
-    return {
-        "episode": converted(summary["episode"]),
-        "speakers": [converted(facts) for facts in summary["speakers"]],
-    }
-
-
-def _names(media: Sequence[Path]) -> list[str]:
-    """The stem, where stems meet the whole name, then that with a hash of the place; case does not count."""
-    choices = [[p.stem for p in media], [p.name for p in media], [_told_apart(Job(p, p.name)) for p in media]]
-    names = list(choices[0])
-    for better in choices[1:]:
-        met = Counter(map(str.casefold, names))
-        names = [better[n] if met[name.casefold()] > 1 else name for n, name in enumerate(names)]
-    met = Counter(map(str.casefold, names))
-    if twice := [path for path, name in zip(media, names, strict=True) if met[name.casefold()] > 1]:
-        raise InputError(f"{twice[0]} is given twice")
-    return names
-
-
-def _told_apart(job: Job) -> str:
-    return f"{job.media.name}~{hash_bytes(os.path.abspath(job.media).encode())[:8]}"
+def _reason(error: Exception) -> str:
+    """What a row of `errors.csv` says; an error of no foreseen kind is told by its type too."""
+    said = " ".join(str(error).split())[:500]
+    kind = type(error).__name__
+    if isinstance(error, InputError | OSError):
+        return said or kind
+    return f"{kind}: {said}" if said else kind
 
 
 def _threads(options: ScoreOptions, jobs: Sequence[Job]) -> int:

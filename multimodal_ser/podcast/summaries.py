@@ -5,13 +5,13 @@ how sure a mean is: intervals come from resampling blocks of a speaker's segment
 of speech, and are left out where there are fewer than `FEWEST_BLOCKS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.labels import DIMENSIONS, Scale
 from multimodal_ser.podcast.timeline import NO_WORDS, UNTRUSTED, Scored
 
 BLOCK_SECONDS = 60.0  # of speech; moods of a conversation last about as long
@@ -36,6 +36,28 @@ def summarise(segments: Sequence[Scored], seconds: float) -> dict[str, Any]:
         {"speaker": name, **_facts([s for s in segments if s.speaker == name], seconds)} for name in names
     ]
     return {"episode": _facts(segments, seconds), "speakers": speakers}
+
+
+def in_scale(summary: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+    """A summary in another scale than the unit's: means moved, differences stretched, shares as they were."""
+    span = scale.high - scale.low
+    values = ("mean", "mean_low", "mean_high")
+
+    def converted(facts: Mapping[str, Any]) -> dict[str, Any]:
+        dimensions = {
+            name: {
+                fact: value if value is None else scale.from_unit(value) if fact in values else value * span
+                for fact, value in of_dimension.items()
+            }
+            for name, of_dimension in facts["dimensions"].items()
+        }
+        apart = facts["disagreement"]
+        return {**facts, "dimensions": dimensions, "disagreement": None if apart is None else apart * span}
+
+    return {
+        "episode": converted(summary["episode"]),
+        "speakers": [converted(facts) for facts in summary["speakers"]],
+    }
 
 
 def _facts(segments: Sequence[Scored], seconds: float) -> dict[str, Any]:
