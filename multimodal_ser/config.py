@@ -25,10 +25,13 @@ from multimodal_ser.inference import CALIBRATION, Predictor, calibrate
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest, read
 from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
+from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
+from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
+from multimodal_ser.pretraining import PRETRAINING, ReconstructionConfig
 from multimodal_ser.processes import processes
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
@@ -44,8 +47,8 @@ class DataConfig:
 
     manifest: str = ""
     audio_root: str | None = None  # where the audio lies, if the corpus has moved
-    train: str = "train"
-    development: str = "development"
+    train: str | None = "train"  # None = all utterances, for pretraining
+    development: str | None = "development"  # None = none, for pretraining
     fold: int | None = None  # test on this fold, develop on the next, train on the others
     choose_transcript: bool = False  # draw one of several transcripts each time, in training
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -96,6 +99,9 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: SupervisedConfig = field(default_factory=SupervisedConfig)
+    # Of the objective of the same name; all but `supervised` have such a section, and it alone is read.
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+    frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -103,10 +109,31 @@ class RunConfig:
             hint = nearest(self.objective, list(OBJECTIVES))
             raise InputError(f"objective = '{self.objective}'{hint}; known: {', '.join(OBJECTIVES)}")
 
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether an encoder is trained, without labels of emotion; else a whole model."""
+        return self.objective in PRETRAINING
 
-# Name in a configuration: how the objective is made from model and configuration.
-OBJECTIVES: dict[str, Callable[[SerModel, RunConfig], Objective]] = {
-    "supervised": lambda model, config: Supervised(model, config.loss),
+    @property
+    def unread(self) -> set[str]:
+        """Sections that do not matter to this objective."""
+        sections = {"loss" if name == "supervised" else name for name in OBJECTIVES}
+        return sections - {"loss" if self.objective == "supervised" else self.objective}
+
+
+def _supervised(config: RunConfig, training: Manifest) -> Objective:
+    return Supervised(build_model(config.model, training), config.loss)
+
+
+def _pretraining(config: RunConfig, training: Manifest) -> Objective:
+    section = getattr(config, config.objective)
+    return PRETRAINING[config.objective](config.model.audio, section, config.training)
+
+
+# Name in a configuration: how objective and model are made from it and the training utterances.
+OBJECTIVES: dict[str, Callable[[RunConfig, Manifest], Objective]] = {
+    "supervised": _supervised,
+    **dict.fromkeys(PRETRAINING, _pretraining),
 }
 
 
@@ -116,44 +143,75 @@ def load_config(path: str | os.PathLike, changes: Sequence[str] = ()) -> RunConf
 
 
 def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> Progress:
-    """Train what `config` describes in `folder`, and leave a model folder in it; a finished run stays."""
+    """Train what `config` describes in `folder`, and leave a model or encoder folder in it.
+
+    A finished run stays.
+    """
     folder = Path(folder)
     manifest = load_manifest(config.data)
-    parts = tuple(manifest.split(getattr(config.data, name)) for name in ("train", "development"))
+    parts = _parts(config, manifest)
     team = processes(config.training.device == "cpu")
     with team.main_process_first():
         if restart and team.is_main_process:
             RunFolder(folder).forget()
         before = _earlier(config, folder, parts)
-    if before is not None and before.finished and (folder / "model" / CALIBRATION).is_file():
+    written_last = SETTINGS if config.is_pretraining else CALIBRATION
+    if before is not None and before.finished and (folder / "model" / written_last).is_file():
         return before
 
     torch.manual_seed(config.training.seed)
-    model = build_model(config.model, parts[0])
+    objective = OBJECTIVES[config.objective](config, parts[0])
+    model = objective.model
     if team.is_main_process:
         write_text(folder / "config.resolved.yaml", settings.dump(config))
         facts = environment(config.training.seed, config.data.manifest, team.num_processes)
         write_json(folder / "environment.json", facts)
         write_json(folder / "parameters.json", parameter_counts(model))
+    text = None if config.is_pretraining else model.text
+    classes = () if config.is_pretraining else model.config.classes
     with team.local_main_process_first():
-        stores = _decoded(config.data, manifest, parts) if model.audio else (None, None)
+        hears = config.is_pretraining or model.audio is not None
+        stores = _decoded(config.data, manifest, parts) if hears else (None, None)
     train_on = Examples(
         parts[0],
         stores[0],
-        model.config.classes,
+        classes,
         config.training.seed,
         *_changes(config.data, parts[0]),
         choose_transcript=config.data.choose_transcript,
     )
-    develop_on = Examples(parts[1], stores[1], model.config.classes)
-    collate = Collate(model.config.classes, model.text.tokenize if model.text else None)
-    objective = OBJECTIVES[config.objective](model, config)
+    develop_on = None if parts[1] is None else Examples(parts[1], stores[1], classes)
+    collate = Collate(classes, text.tokenize if text else None)
     progress = train(objective, train_on, develop_on, collate, config.training, folder, _described(config))
     if team.is_main_process:
-        model.save_pretrained(folder / "model")
-        weights = hash_file(folder / "model" / "model.safetensors")
-        calibrate(Predictor(model, name=weights), develop_on, folder / "model")
+        _leave(objective, develop_on, folder / "model")
     return progress
+
+
+def _leave(objective: Objective, develop_on: Examples | None, folder: Path) -> None:
+    """Write what was trained."""
+    model = objective.model
+    if not isinstance(model, SerModel):
+        save_encoder(model, folder)
+        return
+    model.save_pretrained(folder)
+    calibrate(Predictor(model, name=hash_file(folder / WEIGHTS)), develop_on, folder)
+
+
+def part(manifest: Manifest, name: str | None) -> Manifest:
+    """The utterances of a split, or all of them."""
+    return manifest if name is None else manifest.split(name)
+
+
+def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | None]:
+    """The training utterances, and those on which a model is selected."""
+    if config.data.development is None and not config.is_pretraining:
+        raise InputError(
+            "data.development is null: a model is selected on development utterances; only pretraining "
+            f"({', '.join(PRETRAINING)}) goes without"
+        )
+    development = None if config.data.development is None else manifest.split(config.data.development)
+    return part(manifest, config.data.train), development
 
 
 def load_manifest(config: DataConfig) -> Manifest:
@@ -194,7 +252,7 @@ def _changes(config: DataConfig, training: Manifest) -> tuple[Augmentation | Non
     return change_audio, TranscriptErrors(config.transcripts, texts)
 
 
-def parameter_counts(model: SerModel) -> dict[str, Any]:
+def parameter_counts(model: torch.nn.Module) -> dict[str, Any]:
     """All and trainable parameters, of the whole network and of its parts."""
 
     def count(module: torch.nn.Module) -> dict[str, int]:
@@ -204,10 +262,10 @@ def parameter_counts(model: SerModel) -> dict[str, Any]:
     return {**count(model), "parts": {name: count(part) for name, part in model.named_children()}}
 
 
-def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest]) -> Progress | None:
+def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest | None]) -> Progress | None:
     """How far an earlier call came; an error if it did something else."""
     run_folder = RunFolder(folder)
-    utterances = hash_utterances(*(part.utterances for part in parts))
+    utterances = hash_utterances(*((part or parts[0]).utterances for part in parts))
     run_folder.refuse_other_settings(
         {"training": config.training.lasting, UTTERANCES: utterances, **_described(config)}
     )
@@ -215,22 +273,24 @@ def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest]) -> Prog
 
 
 def _decoded(
-    config: DataConfig, manifest: Manifest, parts: Sequence[Manifest]
-) -> tuple[AudioStore, AudioStore]:
+    config: DataConfig, manifest: Manifest, parts: Sequence[Manifest | None]
+) -> tuple[AudioStore, AudioStore | None]:
     """The audio of training and development utterances."""
     folder = None if config.cache is None else Path(config.cache)
     if config.fold is None:
-        first, second = (decode(part, folder) for part in parts)
+        first, second = (None if part is None else decode(part, folder) for part in parts)
         return first, second
     # All folds share one decoding, of everything.
     store = decode(manifest, folder)
     position = {utterance.id: n for n, utterance in enumerate(manifest.utterances)}
-    first, second = (store.rows([position[u.id] for u in part.utterances]) for part in parts)
+    first, second = (
+        None if part is None else store.rows([position[u.id] for u in part.utterances]) for part in parts
+    )
     return first, second
 
 
 def _described(config: RunConfig) -> dict[str, Any]:
     """What has to stay the same for a run to go on, apart from its training settings and utterances."""
-    values = settings.plain(config)
+    values = {name: x for name, x in settings.plain(config).items() if name not in config.unread}
     data = {name: value for name, value in values["data"].items() if name not in ELSEWHERE}
     return {**{name: values[name] for name in values if name != "training"}, "data": data}

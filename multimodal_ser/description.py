@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from multimodal_ser.config import ModelConfig, RunConfig, TextConfig, load_manifest
+from multimodal_ser.config import ModelConfig, RunConfig, TextConfig, load_manifest, part
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 from multimodal_ser.models import published
@@ -163,7 +163,7 @@ def _text(config: RunConfig, assumptions: list[str]) -> TextEncoder:
         no_words = word_pieces(vocabulary_of([], 0))  # a tokenizer takes no part in counting
         return TextEncoder(untrained_network(settings, text.encoder), no_words)
     if config.data.manifest and Path(config.data.manifest).is_file():
-        training = load_manifest(config.data).split(config.data.train)
+        training = part(load_manifest(config.data), config.data.train)
         texts = [utterance.text or "" for utterance in training.utterances]
         return TextEncoder.small(texts, text.width, text.blocks, vocabulary=text.vocabulary)
     assumptions.append(

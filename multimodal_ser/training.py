@@ -138,7 +138,7 @@ def train(
     ):
         while not progress.finished:
             left = batches.epoch(progress.epoch)[progress.position :][: total_steps - progress.step]
-            objective.train()
+            objective.begin_epoch(progress.epoch)
             drawn = iterate(feed(left, progress.epoch), accelerator.device)
             for positions, batch in zip(left, drawn, strict=True):
                 factor = rate_factor(progress.step, total_steps, config.warmup, config.schedule)

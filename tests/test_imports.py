@@ -40,7 +40,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends"},
+    {"backends", "pretraining"},
     {
         "config",
         "comparison",

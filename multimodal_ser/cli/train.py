@@ -26,6 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     progress = config.run(experiment, arguments.output_dir, arguments.restart)
     print(
         f"best score {progress.best_score:.4f} on development data at step {progress.best_step} "
-        f"of {progress.step}; the model is {arguments.output_dir}/model"
+        f"of {progress.step}; what was trained is {arguments.output_dir}/model"
     )
     return 0

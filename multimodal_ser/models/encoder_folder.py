@@ -89,6 +89,20 @@ def rebuilt(encoder: AudioEncoder, keep_layers: int | None, frozen_front_end: bo
     return made
 
 
+def rebuilt_with_mask_vector(encoder: AudioEncoder) -> AudioEncoder:
+    """A HuBERT-like encoder with a vector that stands for hidden frames; a new one is drawn if it has none.
+
+    Checkpoints whose settings mask nothing come without one.
+    """
+    network = getattr(encoder, "network", None)
+    if network is None or hasattr(network, "masked_spec_embed"):
+        return encoder
+    config = replace(encoder.config, network={**encoder.config.network, "mask_time_prob": 0.05})
+    made = type(encoder).from_config(config)
+    load_strictly(made, {"network.masked_spec_embed": made.network.masked_spec_embed, **encoder.state_dict()})
+    return made
+
+
 def audio_encoder(kind: str) -> type[AudioEncoder]:
     """The encoder class of a kind; the large ones are imported only when they are wanted."""
     if kind not in AUDIO_ENCODERS:

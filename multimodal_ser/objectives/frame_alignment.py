@@ -19,7 +19,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoding import Encoding, mask_from_lengths
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.mockingjay import MockingjayEncoder
-from multimodal_ser.objectives.emotional_spans import generator_for, hidden_frames
+from multimodal_ser.objectives.emotional_spans import hidden_frames
 from multimodal_ser.objectives.objective import Objective
 
 
@@ -54,7 +54,6 @@ class FrameAlignment(Objective):
         self.model = model
         self.config = config or AlignmentConfig()
         self.seed = seed
-        self.epoch = 0  # of the masks; whoever trains sets it
         self.project = nn.Linear(model.width, self.config.projection)
         self.labels = nn.Parameter(torch.rand(self.config.clusters, self.config.projection))
         if isinstance(model, HubertEncoder):
@@ -67,7 +66,7 @@ class FrameAlignment(Objective):
         for row, (name, count) in enumerate(zip(ids, counts.tolist(), strict=True)):
             if count == 0:
                 continue
-            random = generator_for(name, self.epoch, self.seed)
+            random = self.random_of(name)
             places = max(1, count - span + 1)
             wanted = max(1, int(self.config.share * count / span + random.random()))
             starts = random.choice(places, size=min(wanted, places), replace=False)

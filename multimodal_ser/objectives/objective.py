@@ -8,15 +8,21 @@ A loss such as 1 - CCC is a statement about a whole batch. An objective with suc
 `whole_batch` and splits `forward` in two: `outputs(batch)`, tensors with one row per utterance, and
 `losses(outputs)`. The loop then brings the rows of all processes and accumulation steps together in
 between.
+
+What is hidden of an utterance is drawn from `random_of(id)`: from seed, epoch and id alone, so that a run
+that was resumed hides the same again.
 """
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from multimodal_ser.data import Batch
+from multimodal_ser.objectives.emotional_spans import generator_for
 
+VALIDATION = -1  # stands for the epoch in validation: what is hidden there is the same every time
 Gather = Callable[[Tensor], Tensor]  # the rows of all processes, from this process's rows
 
 
@@ -25,6 +31,17 @@ class Objective(nn.Module):
 
     model: nn.Module
     whole_batch = False
+    seed = 0
+    epoch = 0
+
+    def begin_epoch(self, number: int) -> None:
+        """Get ready to train in this epoch; what is hidden of an utterance follows from its number."""
+        self.epoch = number
+        self.train()
+
+    def random_of(self, identifier: str) -> np.random.Generator:
+        """The random numbers of one utterance in this epoch, whatever else is in its batch."""
+        return generator_for(identifier, self.epoch if self.training else VALIDATION, self.seed)
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Everything that `losses` needs, one row per utterance."""

@@ -85,7 +85,6 @@ class MaskedReconstruction(Reconstruction):
                 f"the policy '{self.config.policy}' needs a source of intensity; random does not"
             )
         self.seed = seed
-        self.epoch = 0  # of the masks; whoever trains sets it
         self.use_intensity = use_intensity and source is not None
         outputs = model.features.width
         self.tell = nn.Sequential(
@@ -104,7 +103,7 @@ class MaskedReconstruction(Reconstruction):
         counts = mask.sum(1).tolist()
         values = None if intensity is None else intensity.double().cpu().numpy()
         for row, (name, count) in enumerate(zip(ids, counts, strict=True)):
-            random = spans.generator_for(name, self.epoch, self.seed)
+            random = self.random_of(name)
             own = np.zeros(count) if values is None else values[row, :count]
             starts = spans.span_starts(own, self.config, random)
             action = spans.corruption(self.config, random)
