@@ -8,7 +8,11 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, with which model, and what is written."""
     add = parser.add_argument
-    add("media", nargs="+", type=Path, metavar="MEDIA", help="recordings, or folders of them")
+    add("media", nargs="*", type=Path, metavar="MEDIA", help="recordings, or folders of them")
+    add("--feed", metavar="FILE_OR_URL", help="a podcast's RSS feed, whose episodes are downloaded, instead")
+    add("--newest", type=int, metavar="N", help="only so many of the feed's episodes")
+    add("--since", type=_day, metavar="DATE", help="only episodes of that day or later, such as 2026-01-31")
+    add("--until", type=_day, metavar="DATE", help="only episodes of that day or earlier")
     add("--model", type=Path, required=True, metavar="DIR", help="a model folder or the run that made it")
     add(
         "-o",
@@ -64,20 +68,25 @@ def run(arguments: argparse.Namespace) -> int:
         from multimodal_ser.podcast.engine import EngineOptions
         from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
-        from multimodal_ser.podcast.scoring import ScoreOptions, score
+        from multimodal_ser.podcast.scoring import Outcome, ScoreOptions, score
         from multimodal_ser.podcast.segments import SegmentPolicy
         from multimodal_ser.transcripts.listening import default_cache
         from multimodal_ser.transcripts.trust import TrustConfig
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
+    _check_sources(arguments)
     device = chosen_device(arguments.device).type
     no_transcript = arguments.transcript == "none"
     transcript = Path(arguments.transcript) if arguments.transcript and not no_transcript else None
-    media = recordings(arguments.media)
-    jobs, suffix = shard_of(
-        jobs_of(media, transcript, arguments.speakers, look_beside=not no_transcript), arguments.shard
-    )
+    failed: list[Outcome] = []
+    if arguments.feed:
+        jobs, suffix, failed = _from_feed(arguments)
+    else:
+        media = recordings(arguments.media)
+        jobs, suffix = shard_of(
+            jobs_of(media, transcript, arguments.speakers, look_beside=not no_transcript), arguments.shard
+        )
     done = score(
         jobs,
         ScoreOptions(
@@ -98,10 +107,45 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.backend,
         ),
         suffix,
+        failed,
     )
     print(done.screen())
     done.raise_failures()
     return 0
+
+
+def _day(text: str):
+    from datetime import date
+
+    return date.fromisoformat(text)
+
+
+def _check_sources(arguments: argparse.Namespace) -> None:
+    from multimodal_ser.errors import InputError
+
+    if bool(arguments.media) == bool(arguments.feed):
+        raise InputError("give either recordings (or folders of them) or --feed, and not both")
+    of_a_feed = {name: getattr(arguments, name) for name in ("newest", "since", "until")}
+    if not arguments.feed and any(value is not None for value in of_a_feed.values()):
+        raise InputError("--newest, --since and --until choose among the episodes of a --feed")
+    if arguments.feed and (arguments.speakers or arguments.transcript not in (None, "none")):
+        raise InputError("--transcript FILE and --speakers belong to one recording, and --feed brings many")
+
+
+def _from_feed(arguments: argparse.Namespace):
+    """Jobs for what could be brought, and outcomes of what could not."""
+    from multimodal_ser.podcast.feeds import Wanted, gather
+    from multimodal_ser.podcast.scoring import Outcome
+
+    found = gather(
+        arguments.feed,
+        arguments.output,
+        Wanted(arguments.newest, arguments.since, arguments.until),
+        shard=arguments.shard,
+        transcripts=arguments.transcript != "none",
+        language=arguments.language,
+    )
+    return found.jobs, found.suffix, [Outcome(job, reason) for job, reason in found.failed]
 
 
 def _default_formats() -> tuple[str, ...]:

@@ -5,10 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcripts.reading import file_names, find_beside, find_speakers_beside
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ def jobs_of(
     return found
 
 
-def shard_of(jobs: Sequence[Job], shard: str | None) -> tuple[list[Job], str]:
-    """The `i/n`-th part of the jobs (counted from 1), and what marks the names of its summaries."""
+def shard_of(jobs: Sequence[T], shard: str | None) -> tuple[list[T], str]:
+    """The `i/n`-th part of what becomes jobs (counted from 1), and what marks the names of its summaries."""
     if shard is None:
         return list(jobs), ""
     number, _, count = shard.partition("/")

@@ -86,8 +86,10 @@ class Run:
             raise SomeFailed(f"{len(failed)} of {len(self.outcomes)} episodes; see {listed}")
 
 
-def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
-    """Score all jobs, write their files, summaries, `errors.csv` and `run.json`."""
+def score(
+    jobs: Sequence[Job], options: ScoreOptions, suffix: str = "", failed: Sequence[Outcome] = ()
+) -> Run:
+    """Score all jobs, write their files, summaries, `errors.csv` and `run.json`; `failed` did so before."""
     if unknown := [name for name in options.formats if name not in WRITERS]:
         raise InputError(f"unknown format '{unknown[0]}'; known: {', '.join(WRITERS)}")
     options = replace(options, formats=tuple(name for name in WRITERS if name in (*options.formats, "json")))
@@ -103,7 +105,7 @@ def score(jobs: Sequence[Job], options: ScoreOptions, suffix: str = "") -> Run:
         for outcome in _outcomes(by_size, options, worker):
             found[outcome.job.name] = outcome
             progress.update()
-    run = Run(options.output, [found[job.name] for job in jobs], suffix)
+    run = Run(options.output, [*(found[job.name] for job in jobs), *failed], suffix)
     _write_run(run, options, worker)
     return run
 
