@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, UNIT
 from multimodal_ser.podcast.pages import index_entry, write_index, write_page
 from multimodal_ser.podcast.summaries import summarise
@@ -109,6 +110,26 @@ def test_the_recording_is_joined_by_its_path_from_the_page(tmp_path: Path) -> No
     write_page(tmp_path / "talk.report.html", timeline_of(("Well.",)))
     elements = Elements((tmp_path / "talk.report.html").read_text(encoding="utf-8"))
     assert [a["src"] for t, a in elements.found if t == "audio"] == ["../shows/a%20talk%20%231.mp3"]
+
+
+def test_an_embedded_recording_is_in_the_page_and_nothing_else_may_be_played(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp3").write_bytes(b"sound" * 1000)
+    write_page(tmp_path / "talk.report.html", timeline_of(("Well.",)), tmp_path / "talk.mp3")
+    text = (tmp_path / "talk.report.html").read_text(encoding="utf-8")
+    elements = Elements(text)
+    (source,) = [a["src"] for t, a in elements.found if t == "audio"]
+    assert base64.b64decode(source.removeprefix("data:audio/mpeg;base64,")) == b"sound" * 1000
+    policy = next(a["content"] for t, a in elements.found if a.get("http-equiv"))
+    assert "media-src data:;" in policy
+    assert "The recording, 0.0 MB, is part of this page" in text
+    write_page(tmp_path / "talk.report.html", timeline_of(("Well.",)))
+    assert "media-src 'self' file:;" in (tmp_path / "talk.report.html").read_text(encoding="utf-8")
+
+
+def test_a_recording_that_browsers_do_not_play_is_not_embedded(tmp_path: Path) -> None:
+    (tmp_path / "talk.wma").write_bytes(b"sound")
+    with pytest.raises(InputError, match=r"browsers do not play \.wma; convert it"):
+        write_page(tmp_path / "talk.report.html", timeline_of(("Well.",)), tmp_path / "talk.wma")
 
 
 def test_every_control_has_a_name(tmp_path: Path) -> None:

@@ -337,6 +337,22 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(
     assert left == bytes_in(whole)
 
 
+def test_recordings_in_pages_are_asked_for_written_once_and_their_size_is_said(
+    episodes: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    assert score(episodes / "third.ogg", model, tmp_path) == 0
+    page = tmp_path / "third.report.html"
+    linked = page.stat().st_size
+    capsys.readouterr()
+    assert score(episodes / "third.ogg", model, tmp_path, "--embed-audio") == 0
+    recording = (episodes / "third.ogg").stat().st_size
+    assert page.stat().st_size == pytest.approx(linked + recording * 4 / 3, abs=500)
+    assert f"with their recordings: {page.stat().st_size / 1e6:.1f} MB" in capsys.readouterr().out
+    written = page.stat().st_mtime_ns
+    assert score(episodes / "third.ogg", model, tmp_path, "--embed-audio") == 0
+    assert page.stat().st_mtime_ns == written
+
+
 def test_a_backend_without_a_passed_gate_gives_way_to_the_reference_and_says_so(
     episodes, model, scored, tmp_path, capsys
 ):

@@ -18,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         type=Path,
-        required=True,
         metavar="DIR",
         help="where results go; a run goes on there",
     )
@@ -54,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what runs the encoders: auto is the fastest that is here and passed the model's accuracy gate",
     )
+    add("--embed-audio", action="store_true", help="put each recording into its page, which grows by it")
+    add(
+        "--live",
+        action="store_true",
+        help="score raw sound from standard input while it comes, as JSON lines",
+    )
+    add("--rate", type=int, default=16_000, metavar="HZ", help="of the sound for --live: s16le, one channel")
+    add("--live-transcript", type=Path, metavar="FILE", help="words for --live; read again when it grows")
     add("--shard", metavar="I/N", help="only this part of the recordings, for job arrays; then once without")
 
 
@@ -76,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
     _check_sources(arguments)
+    if arguments.live:
+        return _live(arguments)
     device = chosen_device(arguments.device).type
     no_transcript = arguments.transcript == "none"
     transcript = Path(arguments.transcript) if arguments.transcript and not no_transcript else None
@@ -105,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             _transcriber(arguments, device),
             default_cache(),
             arguments.backend,
+            arguments.embed_audio,
         ),
         suffix,
         failed,
@@ -123,13 +133,49 @@ def _day(text: str):
 def _check_sources(arguments: argparse.Namespace) -> None:
     from multimodal_ser.errors import InputError
 
-    if bool(arguments.media) == bool(arguments.feed):
-        raise InputError("give either recordings (or folders of them) or --feed, and not both")
+    if sum(map(bool, (arguments.media, arguments.feed, arguments.live))) != 1:
+        raise InputError(
+            "give either recordings (or folders of them) or --feed or --live, and one of them alone"
+        )
+    if arguments.live != (arguments.output is None):
+        raise InputError(
+            "--live writes to standard output; leave out -o" if arguments.live else "-o DIR is missing"
+        )
     of_a_feed = {name: getattr(arguments, name) for name in ("newest", "since", "until")}
     if not arguments.feed and any(value is not None for value in of_a_feed.values()):
         raise InputError("--newest, --since and --until choose among the episodes of a --feed")
     if arguments.feed and (arguments.speakers or arguments.transcript not in (None, "none")):
         raise InputError("--transcript FILE and --speakers belong to one recording, and --feed brings many")
+
+
+def _live(arguments: argparse.Namespace) -> int:
+    """A JSON line for each segment, as soon as it has ended."""
+    import json
+    import sys
+
+    from multimodal_ser.labels import Scale
+    from multimodal_ser.podcast.engine import EngineOptions
+    from multimodal_ser.podcast.live import LiveScorer, blocks_of, read_ahead
+    from multimodal_ser.transcripts.trust import TrustConfig
+
+    options = EngineOptions(
+        detector=arguments.speech,
+        trust=TrustConfig(languages=tuple(arguments.expect)),
+        keep_untrusted=arguments.keep_untrusted,
+    )
+    scorer = LiveScorer(
+        arguments.model,
+        options,
+        device=arguments.device,
+        backend=arguments.backend,
+        transcript=arguments.live_transcript,
+        scale=Scale.parse(arguments.scale),
+    )
+    blocks = read_ahead(blocks_of(sys.stdin.buffer, arguments.rate))
+    print("listening", file=sys.stderr, flush=True)
+    for line in scorer.lines(blocks):
+        print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
+    return 0
 
 
 def _from_feed(arguments: argparse.Namespace):

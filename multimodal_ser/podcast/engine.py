@@ -46,6 +46,17 @@ class EngineOptions:
         return asdict(self)
 
 
+def judged(
+    segment: Cue, source: str, language: str | None, share: float | None, options: EngineOptions
+) -> Judged:
+    """The segment, the source of its words as far as they are used, and why they are not."""
+    if not segment.text:
+        return segment, NO_WORDS, ()
+    verdict = judge(segment, speech_share=share, language=language, config=options.trust)
+    is_used = verdict.trusted or options.keep_untrusted
+    return segment, source if is_used else UNTRUSTED, verdict.flags
+
+
 class Engine:
     """A model, loaded once, and everything else that scoring needs."""
 
@@ -83,12 +94,12 @@ class Engine:
         """The timeline of one episode, in unit scale."""
         heard = self._heard(job)
         segments = segments_of(heard.cues, heard.speech, heard.seconds, self.options.policy)
-        judged = [self._judged(segment, heard) for segment in segments]
+        parts = [self._judged(segment, heard) for segment in segments]
         if self.rater.wants_sound:
-            sounds: Iterable[Sound | None] = cuts(job.media, [(cue.start, cue.end) for cue, *_ in judged])
+            sounds: Iterable[Sound | None] = cuts(job.media, [(cue.start, cue.end) for cue, *_ in parts])
         else:
-            sounds = [None] * len(judged)
-        scored = tuple(self.rater.rated(judged, sounds))
+            sounds = [None] * len(parts)
+        scored = tuple(self.rater.rated(parts, sounds))
         return Timeline(
             scored,
             heard.seconds,
@@ -133,14 +144,8 @@ class Engine:
         return replace(heard, speech=speech_cues(heard.spans, turns), about=about)
 
     def _judged(self, segment: Cue, heard: "_Heard") -> Judged:
-        """The segment, the source of its words as far as they are used, and why they are not."""
-        if not segment.text:
-            return segment, NO_WORDS, ()
         share = speech_share(segment.start, segment.end, heard.near(segment))
-        verdict = judge(segment, speech_share=share, language=heard.language, config=self.options.trust)
-        if verdict.trusted or self.options.keep_untrusted:
-            return segment, heard.source, verdict.flags
-        return segment, UNTRUSTED, verdict.flags
+        return judged(segment, heard.source, heard.language, share, self.options)
 
 
 @dataclass(frozen=True)

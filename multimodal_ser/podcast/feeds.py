@@ -20,7 +20,7 @@ from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError
 from multimodal_ser.offline import OfflineError
 from multimodal_ser.podcast.downloads import cached, checked_address, download
-from multimodal_ser.podcast.jobs import Job, shard_of
+from multimodal_ser.podcast.jobs import Job, reason_of, shard_of
 from multimodal_ser.podcast.media import SUFFIXES
 from multimodal_ser.podcast.rss import MOST_BYTES, Feed, Item, read_feed
 from multimodal_ser.transcripts import reading
@@ -104,7 +104,7 @@ def gather(
             if link is not None:
                 download(link.url, words, most=reading.MOST_BYTES)
         except (InputError, OSError) as error:
-            failed.append((job, " ".join(str(error).split())[:500] or type(error).__name__))
+            failed.append((job, reason_of(error)))
             continue
         jobs.append(job)
         published = item.published.isoformat() if item.published else None

@@ -57,6 +57,15 @@ def shard_of(jobs: Sequence[T], shard: str | None) -> tuple[list[T], str]:
     return list(jobs)[int(number) - 1 :: int(count)], f"_shard{number}of{count}"
 
 
+def reason_of(error: Exception) -> str:
+    """What a row of `errors.csv` says; an error of no foreseen kind is told by its type too."""
+    said = " ".join(str(error).split())[:500]
+    kind = type(error).__name__
+    if isinstance(error, InputError | OSError):
+        return said or kind
+    return f"{kind}: {said}" if said else kind
+
+
 def _names(media: Sequence[Path]) -> list[str]:
     """The stem, where stems meet the whole name, then that with a hash of the place; case does not count."""
     choices = [[p.stem for p in media], [p.name for p in media], [told_apart(Job(p, p.name)) for p in media]]

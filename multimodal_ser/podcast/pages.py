@@ -16,18 +16,25 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from multimodal_ser.cache import write_text
+from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.podcast.timeline import SUFFIX, Timeline, as_json
 from multimodal_ser.report import TEMPLATES, fill
 
 PAGE_SUFFIX = ".report.html"
 INDEX = "index.html"
+PLAYED = {  # by browsers, without a plug-in
+    ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".mp4": "audio/mp4", ".aac": "audio/aac", ".ogg": "audio/ogg",
+    ".oga": "audio/ogg", ".opus": "audio/ogg", ".webm": "audio/webm", ".flac": "audio/flac",
+    ".wav": "audio/wav",
+}  # fmt: skip
+MOST_EMBEDDED = 256 * 2**20  # bytes; browsers take addresses of 512 MB, and base64 adds a third
 SPARKS = 60  # points of a small curve
 DIGITS = 4  # of values on a page
 
 
-def write_page(path: Path, timeline: Timeline) -> None:
-    """The page of one episode."""
+def write_page(path: Path, timeline: Timeline, recording: Path | None = None) -> None:
+    """The page of one episode; it holds the recording itself if that is given, and else its path."""
     content = as_json(timeline)
     speakers = list(dict.fromkeys(segment["speaker"] for segment in content["segments"]))
     coverage = content["model"]["interval_coverage"]
@@ -43,7 +50,8 @@ def write_page(path: Path, timeline: Timeline) -> None:
         dimensions=DIMENSIONS,
         low=f"{timeline.scale.low:g}",
         high=f"{timeline.scale.high:g}",
-        audio=quote(content["audio"]["path"]),
+        audio=quote(content["audio"]["path"]) if recording is None else _embedded(recording),
+        embedded_megabytes=None if recording is None else f"{recording.stat().st_size / 1e6:.1f}",
         coverage=None if coverage is None else f"{coverage:.0%}",
         policy="; ".join(f"{name} {value}" for name, value in policy.items() if value is not None),
         summary=rows,
@@ -127,6 +135,22 @@ def _script(name: str) -> dict[str, Any]:
     script = (TEMPLATES / name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return {"script": Markup(script), "script_hash": Markup(f"sha256-{digest}")}
+
+
+def _embedded(recording: Path) -> Markup:
+    """A recording as an address that holds all of it."""
+    kind = PLAYED.get(recording.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"{recording}: browsers do not play {recording.suffix or 'such files'}; convert it, or leave out "
+            f"--embed-audio; played are {' '.join(PLAYED)}"
+        )
+    if (size := recording.stat().st_size) > MOST_EMBEDDED:
+        raise InputError(
+            f"{recording}: {size >> 20} MiB, too large for a page (at most {MOST_EMBEDDED >> 20}); leave out "
+            "--embed-audio, and the page plays the file from where it lies"
+        )
+    return Markup(f"data:{kind};base64,{base64.b64encode(recording.read_bytes()).decode('ascii')}")
 
 
 def _spark(timeline: Timeline, dimension: str) -> str:

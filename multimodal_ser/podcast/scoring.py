@@ -25,8 +25,8 @@ from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast import timeline as timelines
 from multimodal_ser.podcast.engine import Engine, EngineOptions, MakeTranscriber
-from multimodal_ser.podcast.jobs import Job, told_apart
-from multimodal_ser.podcast.pages import INDEX, index_entry, write_index
+from multimodal_ser.podcast.jobs import Job, reason_of, told_apart
+from multimodal_ser.podcast.pages import INDEX, PAGE_SUFFIX, index_entry, write_index, write_page
 from multimodal_ser.podcast.summaries import in_scale
 from multimodal_ser.podcast.timeline import SCHEMA, SCHEMA_VERSION, Timeline
 from multimodal_ser.podcast.writers import (
@@ -55,6 +55,7 @@ class ScoreOptions:
     make_transcriber: MakeTranscriber | None = None
     cache: Path | None = None  # of recognised words
     backend: str = REFERENCE
+    embed_audio: bool = False  # pages hold the recordings
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ class Run:
     output: Path
     outcomes: list[Outcome]
     suffix: str  # of the names of the run's own files, for one shard of several
+    embedded: bool = False  # pages hold the recordings
 
     def screen(self) -> str:
         failed = sum(outcome.error is not None for outcome in self.outcomes)
         kept = sum(outcome.was_there for outcome in self.outcomes)
         done = len(self.outcomes) - failed
-        return f"{self.output}: {done} episodes scored ({kept} were there already), {failed} failed"
+        said = f"{self.output}: {done} episodes scored ({kept} were there already), {failed} failed"
+        if not self.embedded:
+            return said
+        pages = [self.output / (o.job.name + PAGE_SUFFIX) for o in self.outcomes if o.error is None]
+        size = sum(page.stat().st_size for page in pages if page.is_file())
+        return f"{said}; pages with their recordings: {size / 1e6:.1f} MB"
 
     def raise_failures(self) -> None:
         if failed := [outcome for outcome in self.outcomes if outcome.error is not None]:
@@ -105,7 +112,7 @@ def score(
         for outcome in _outcomes(by_size, options, worker):
             found[outcome.job.name] = outcome
             progress.update()
-    run = Run(options.output, [*(found[job.name] for job in jobs), *failed], suffix)
+    run = Run(options.output, [*(found[job.name] for job in jobs), *failed], suffix, options.embed_audio)
     _write_run(run, options, worker)
     return run
 
@@ -130,6 +137,8 @@ class Worker:
             "scale": str(options.scale),
             "schema_version": SCHEMA_VERSION,
         }
+        if options.embed_audio:  # no part of keys without it, so that what is there stays valid
+            self.identity["embed_audio"] = True
 
     def own_name(self, job: Job) -> Job:
         """The job under a name that no other recording's result has in this folder."""
@@ -153,7 +162,7 @@ class Worker:
             self._write(job, self._finished(job, self.engine.score(job), key))
             return Outcome(job)
         except Exception as error:  # whatever one episode brings about: the others are scored
-            return Outcome(job, _reason(error))
+            return Outcome(job, reason_of(error))
 
     def _key(self, job: Job) -> str:
         files = [job.media, job.transcript, job.speakers]
@@ -179,19 +188,14 @@ class Worker:
     def _write(self, job: Job, timeline: Timeline) -> None:
         for name in self.options.formats:  # in the order of WRITERS, JSON last
             ending, write = WRITERS[name]
-            write(self.options.output / (job.name + ending), timeline)
+            path = self.options.output / (job.name + ending)
+            if name == "report" and self.options.embed_audio:
+                write_page(path, timeline, job.media)
+            else:
+                write(path, timeline)
 
     def _relative(self, media: Path) -> str:
         return Path(os.path.relpath(media, self.options.output)).as_posix()
-
-
-def _reason(error: Exception) -> str:
-    """What a row of `errors.csv` says; an error of no foreseen kind is told by its type too."""
-    said = " ".join(str(error).split())[:500]
-    kind = type(error).__name__
-    if isinstance(error, InputError | OSError):
-        return said or kind
-    return f"{kind}: {said}" if said else kind
 
 
 def _threads(options: ScoreOptions, jobs: Sequence[Job]) -> int:

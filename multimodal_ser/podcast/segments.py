@@ -230,11 +230,12 @@ def _windows(atoms: Sequence[Cue], seconds: float, window: float, hop: float) ->
         if number and end - start < min(hop, window) / 2:  # hardly anything that the one before has not
             continue
         inside = words[bisect_left(middles, start) : bisect_left(middles, end)]
-        found.append(_window(round(start, 3), round(end, 3), [(text, cue) for _, text, cue in inside]))
+        found.append(window_of(round(start, 3), round(end, 3), [(text, cue) for _, text, cue in inside]))
     return [cue for cue in found if cue.end - cue.start >= SHORTEST_SOUND]
 
 
-def _window(start: float, end: float, inside: Sequence[tuple[str, Cue]]) -> Cue:
+def window_of(start: float, end: float, inside: Sequence[tuple[str, Cue]]) -> Cue:
+    """A stretch of time as a cue with the words in it, each given with the cue that it is from."""
     counts: dict[str | None, int] = {}
     for _, cue in inside:
         counts[cue.speaker] = counts.get(cue.speaker, 0) + 1

@@ -68,6 +68,9 @@ class Scored:
         ]
         return sum(apart) / len(apart) if apart else None
 
+    def to_scale(self, old: Scale, new: Scale) -> "Scored":
+        return replace(self, dimensions={n: _converted(v, old, new) for n, v in self.dimensions.items()})
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -86,13 +89,7 @@ class Timeline:
 
     def to_scale(self, scale: Scale) -> "Timeline":
         """The same in another scale; the summary is left out, it has to be made again."""
-        segments = tuple(
-            replace(
-                segment,
-                dimensions={n: _converted(v, self.scale, scale) for n, v in segment.dimensions.items()},
-            )
-            for segment in self.segments
-        )
+        segments = tuple(segment.to_scale(self.scale, scale) for segment in self.segments)
         return replace(self, segments=segments, scale=scale, summary={})
 
 
@@ -103,20 +100,7 @@ def write(path: str | os.PathLike, timeline: Timeline) -> None:
 
 def as_json(timeline: Timeline) -> dict[str, Any]:
     """The content of the file."""
-    segments = [
-        {
-            "id": number,
-            "start": segment.start,
-            "end": segment.end,
-            "text": segment.text,
-            "speaker": segment.speaker,
-            "dimensions": {name: _rounded(vars(values)) for name, values in segment.dimensions.items()},
-            "disagreement": _round(segment.disagreement),
-            "text_source": segment.text_source,
-            "flags": list(segment.flags),
-        }
-        for number, segment in enumerate(timeline.segments)
-    ]
+    segments = [segment_as_json(number, segment) for number, segment in enumerate(timeline.segments)]
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -131,6 +115,21 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         "summary": dict(timeline.summary),
         "segments": segments,
         "key": timeline.key,
+    }
+
+
+def segment_as_json(number: int, segment: Scored) -> dict[str, Any]:
+    """One of the file's segments."""
+    return {
+        "id": number,
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+        "speaker": segment.speaker,
+        "dimensions": {name: _rounded(vars(values)) for name, values in segment.dimensions.items()},
+        "disagreement": _round(segment.disagreement),
+        "text_source": segment.text_source,
+        "flags": list(segment.flags),
     }
 
 

@@ -40,14 +40,15 @@ def is_installed() -> bool:
 class SileroDetector:
     """Scores of frames by the network of the installed silero-vad."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = FRAMES_AT_ONCE) -> None:
+        self.at_once = at_once
         self.identity = f"silero-{installed_version('silero-vad')}"
         self.network = _Network(_weights())
 
     def scores(self, blocks: Iterable[Block]) -> Iterator[Block]:
         context = torch.zeros(CONTEXT)
         state: tuple[Tensor, Tensor] | None = None
-        for frames in framed(blocks, FRAMES_AT_ONCE):
+        for frames in framed(blocks, self.at_once):
             samples = torch.from_numpy(np.ascontiguousarray(frames, np.float32))
             scores, state = self.network(samples, context, state)
             context = samples[-1, -CONTEXT:]

@@ -69,8 +69,9 @@ class SpeechOptions:
 class SpanTracker:
     """Spans from scores as they come."""
 
-    def __init__(self, options: SpeechOptions | None = None) -> None:
+    def __init__(self, options: SpeechOptions | None = None, cut_share: float = CUT_SHARE) -> None:
         self.options = options or SpeechOptions()
+        self.cut_share = cut_share
         self._frame = 0  # number of the next frame
         self._first: int | None = None  # of the open span
         self._last = 0  # one behind the last frame of speech in it
@@ -82,6 +83,16 @@ class SpanTracker:
         """Seconds before which no further span can begin."""
         frame = self._frame if self._first is None else self._first
         return max(0.0, frame * FRAME_SECONDS - self.options.margin)
+
+    @property
+    def now(self) -> float:
+        """Seconds that have been looked at."""
+        return self._frame * FRAME_SECONDS
+
+    @property
+    def opened(self) -> float | None:
+        """Where the span begins that has not ended yet."""
+        return None if self._first is None else self.earliest
 
     def push(self, scores: Iterable[float]) -> list[Span]:
         """The spans that end within these frames."""
@@ -109,7 +120,7 @@ class SpanTracker:
             return self._closed(self._last, is_cut=False)
         if (self._frame - self._first) * FRAME_SECONDS < self.options.longest - 2 * self.options.margin:
             return None
-        late = len(self._scores) - max(1, int(CUT_SHARE * len(self._scores)))
+        late = len(self._scores) - max(1, int(self.cut_share * len(self._scores)))
         cut = self._first + late + int(np.argmin(self._scores[late:]))
         rest, last = self._scores[cut - self._first :], self._last
         span = self._closed(cut, is_cut=True)
@@ -153,11 +164,13 @@ def speech_share(start: float, end: float, spans: Iterable[Span]) -> float:
 class EnergyDetector:
     """The level in the speech band against a noise floor that follows the recording."""
 
-    identity = "energy-1"
+    def __init__(self, at_once: int = FLOOR_CHUNK) -> None:
+        self.at_once = at_once  # fewer: a frame is compared with less of what follows
+        self.identity = "energy-1" if at_once == FLOOR_CHUNK else f"energy-1 by {at_once}"
 
     def scores(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        recent: deque[NDArray] = deque(maxlen=FLOOR_CHUNKS)
-        for frames in framed(blocks, FLOOR_CHUNK):
+        recent: deque[NDArray] = deque(maxlen=FLOOR_CHUNKS * FLOOR_CHUNK // self.at_once)
+        for frames in framed(blocks, self.at_once):
             levels = _levels(frames)
             recent.append(levels)
             floor, loud = np.percentile(np.concatenate(recent), [FLOOR_PERCENTILE, LOUD_PERCENTILE])
@@ -172,13 +185,19 @@ class EverythingDetector:
 
     identity = "none"
 
+    def __init__(self, at_once: int = FLOOR_CHUNK) -> None:
+        self.at_once = at_once
+
     def scores(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        for frames in framed(blocks, FLOOR_CHUNK):
+        for frames in framed(blocks, self.at_once):
             yield np.ones(len(frames), np.float32)
 
 
-def detector_named(name: str = "auto") -> Detector:
-    """`silero`, `energy`, `none` (all is speech), or `auto`: Silero if it is installed, else energy."""
+def detector_named(name: str = "auto", at_once: int | None = None) -> Detector:
+    """`silero`, `energy`, `none` (all is speech), or `auto`: Silero if it is installed, else energy.
+
+    at_once: frames that are scored together; less than usual for what is listened to while it goes on.
+    """
     from multimodal_ser.transcripts import silero
 
     makers = {"silero": silero.SileroDetector, "energy": EnergyDetector, "none": EverythingDetector}
@@ -189,7 +208,7 @@ def detector_named(name: str = "auto") -> Detector:
         raise InputError(
             f"unknown speech detector '{name}'{nearest(name, known)}; allowed: {', '.join(known)}"
         )
-    return makers[name]()
+    return makers[name]() if at_once is None else makers[name](at_once)
 
 
 def framed(blocks: Iterable[Block], at_once: int) -> Iterator[Block]:
