@@ -7,53 +7,37 @@ stopped.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from multimodal_ser import settings
-from multimodal_ser.audio_store import AudioStore, decode
-from multimodal_ser.augmentation import Augmentation, AugmentationConfig
 from multimodal_ser.cache import hash_file, write_json, write_text
-from multimodal_ser.corpora.reading import split_by_fold
 from multimodal_ser.data import Collate, Examples, hash_utterances
 from multimodal_ser.environment import environment
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference import CALIBRATION, Predictor, calibrate
+from multimodal_ser.experiment_data import DataConfig, changes, decoded, load_manifest, part
+from multimodal_ser.inference import CALIBRATION, Predictor, calibrate, model_folder
 from multimodal_ser.labels import EMOTIONS, nearest
-from multimodal_ser.manifests import Manifest, read
+from multimodal_ser.manifests import Manifest
 from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
+from multimodal_ser.objectives.distillation import DistillationConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
+from multimodal_ser.objectives.task_distillation import TaskDistillation, TaskDistillationConfig
 from multimodal_ser.pretraining import PRETRAINING, ReconstructionConfig
 from multimodal_ser.processes import processes
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
-from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 
 TEXT_FROZEN = ("nothing", "embeddings", "all")
 ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may change when a run goes on
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which utterances; `multimodal-ser manifest` merges and filters manifests."""
-
-    manifest: str = ""
-    audio_root: str | None = None  # where the audio lies, if the corpus has moved
-    train: str | None = "train"  # None = all utterances, for pretraining
-    development: str | None = "development"  # None = none, for pretraining
-    fold: int | None = None  # test on this fold, develop on the next, train on the others
-    choose_transcript: bool = False  # draw one of several transcripts each time, in training
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    transcripts: TranscriptConfig = field(default_factory=TranscriptConfig)
-    cache: str | None = None  # folder for decoded audio; None = the user's cache
 
 
 @dataclass(frozen=True)
@@ -100,6 +84,8 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: SupervisedConfig = field(default_factory=SupervisedConfig)
     # Of the objective of the same name; all but `supervised` have such a section, and it alone is read.
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    task_distillation: TaskDistillationConfig = field(default_factory=TaskDistillationConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -117,12 +103,19 @@ class RunConfig:
     @property
     def unread(self) -> set[str]:
         """Sections that do not matter to this objective."""
-        sections = {"loss" if name == "supervised" else name for name in OBJECTIVES}
-        return sections - {"loss" if self.objective == "supervised" else self.objective}
+        sections = {"loss", *OBJECTIVES} - {"supervised", self.objective}
+        return sections if self.is_pretraining else sections - {"loss"}
 
 
 def _supervised(config: RunConfig, training: Manifest) -> Objective:
     return Supervised(build_model(config.model, training), config.loss)
+
+
+def _task_distillation(config: RunConfig, training: Manifest) -> Objective:
+    if not (folder := config.task_distillation.teacher):
+        raise InputError("task_distillation.teacher is not set: --set task_distillation.teacher=FOLDER")
+    teacher = SerModel.from_pretrained(model_folder(folder))
+    return TaskDistillation(build_model(config.model, training), config.loss, teacher)
 
 
 def _pretraining(config: RunConfig, training: Manifest) -> Objective:
@@ -133,6 +126,7 @@ def _pretraining(config: RunConfig, training: Manifest) -> Objective:
 # Name in a configuration: how objective and model are made from it and the training utterances.
 OBJECTIVES: dict[str, Callable[[RunConfig, Manifest], Objective]] = {
     "supervised": _supervised,
+    "task_distillation": _task_distillation,
     **dict.fromkeys(PRETRAINING, _pretraining),
 }
 
@@ -171,13 +165,13 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
     classes = () if config.is_pretraining else model.config.classes
     with team.local_main_process_first():
         hears = config.is_pretraining or model.audio is not None
-        stores = _decoded(config.data, manifest, parts) if hears else (None, None)
+        stores = decoded(config.data, manifest, parts) if hears else (None, None)
     train_on = Examples(
         parts[0],
         stores[0],
         classes,
         config.training.seed,
-        *_changes(config.data, parts[0]),
+        *changes(config.data, parts[0]),
         choose_transcript=config.data.choose_transcript,
     )
     develop_on = None if parts[1] is None else Examples(parts[1], stores[1], classes)
@@ -198,11 +192,6 @@ def _leave(objective: Objective, develop_on: Examples | None, folder: Path) -> N
     calibrate(Predictor(model, name=hash_file(folder / WEIGHTS)), develop_on, folder)
 
 
-def part(manifest: Manifest, name: str | None) -> Manifest:
-    """The utterances of a split, or all of them."""
-    return manifest if name is None else manifest.split(name)
-
-
 def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | None]:
     """The training utterances, and those on which a model is selected."""
     if config.data.development is None and not config.is_pretraining:
@@ -212,16 +201,6 @@ def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | 
         )
     development = None if config.data.development is None else manifest.split(config.data.development)
     return part(manifest, config.data.train), development
-
-
-def load_manifest(config: DataConfig) -> Manifest:
-    """The manifest of an experiment, split as it says."""
-    if not config.manifest:
-        raise InputError("data.manifest is not set: --set data.manifest=PATH")
-    manifest = read(config.manifest, config.audio_root)
-    if config.fold is None:
-        return manifest
-    return replace(manifest, utterances=split_by_fold(manifest.utterances, config.fold))
 
 
 def build_model(config: ModelConfig, training: Manifest) -> SerModel:
@@ -243,15 +222,6 @@ def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
     return encoder.requires_grad_(False) if config.frozen == "all" else encoder
 
 
-def _changes(config: DataConfig, training: Manifest) -> tuple[Augmentation | None, TranscriptErrors | None]:
-    """What is done to the sound and to the words of training utterances."""
-    change_audio = Augmentation(config.augmentation) if config.augmentation.is_on else None
-    if not config.transcripts.corrupted:
-        return change_audio, None
-    texts = [utterance.text or "" for utterance in training.utterances]
-    return change_audio, TranscriptErrors(config.transcripts, texts)
-
-
 def parameter_counts(model: torch.nn.Module) -> dict[str, Any]:
     """All and trainable parameters, of the whole network and of its parts."""
 
@@ -270,23 +240,6 @@ def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest | None]) 
         {"training": config.training.lasting, UTTERANCES: utterances, **_described(config)}
     )
     return run_folder.progress()
-
-
-def _decoded(
-    config: DataConfig, manifest: Manifest, parts: Sequence[Manifest | None]
-) -> tuple[AudioStore, AudioStore | None]:
-    """The audio of training and development utterances."""
-    folder = None if config.cache is None else Path(config.cache)
-    if config.fold is None:
-        first, second = (None if part is None else decode(part, folder) for part in parts)
-        return first, second
-    # All folds share one decoding, of everything.
-    store = decode(manifest, folder)
-    position = {utterance.id: n for n, utterance in enumerate(manifest.utterances)}
-    first, second = (
-        None if part is None else store.rows([position[u.id] for u in part.utterances]) for part in parts
-    )
-    return first, second
 
 
 def _described(config: RunConfig) -> dict[str, Any]:

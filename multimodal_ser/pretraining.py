@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS, nearest
-from multimodal_ser.models.audio_branch import AudioConfig, build_audio
+from multimodal_ser.models.audio_branch import AudioConfig, build_audio, load_audio_encoder
 from multimodal_ser.models.encoder_folder import rebuilt_with_mask_vector
+from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mockingjay import MockingjayEncoder
 from multimodal_ser.models.npc import NpcEncoder
+from multimodal_ser.models.students import make_student
+from multimodal_ser.objectives.distillation import Distillation, DistillationConfig
 from multimodal_ser.objectives.emotional_spans import SpanConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment
 from multimodal_ser.objectives.intensity import SlidingArousal, Source, energy
@@ -83,8 +86,28 @@ def frame_alignment(audio: AudioConfig, config: AlignmentConfig, training: Train
     return FrameAlignment(rebuilt_with_mask_vector(model), config, training.seed)
 
 
+def distillation(audio: AudioConfig, config: DistillationConfig, training: TrainingConfig) -> Objective:
+    """A student of a teacher: an untrained encoder that `model.audio` names, or one made from its blocks."""
+    teacher = _teacher(config.teacher, "distillation")
+    if audio.is_untrained:
+        return Distillation(build_audio(audio), teacher, config)
+    if audio.encoder != AudioConfig.encoder:
+        raise InputError(
+            f"model.audio.encoder = '{audio.encoder}': the student is made from distillation.teacher, as "
+            "distillation.student says, or is untrained: mel, mockingjay or npc"
+        )
+    return Distillation(make_student(teacher, config.student), teacher, config)
+
+
+def _teacher(name: str, objective: str) -> AudioEncoder:
+    if not name:
+        raise InputError(f"{objective}.teacher is not set: --set {objective}.teacher=NAME_OR_FOLDER")
+    return load_audio_encoder(name)
+
+
 # Name of an objective and of its section: how it is made.
 PRETRAINING: dict[str, Callable[[AudioConfig, Any, TrainingConfig], Objective]] = {
+    "distillation": distillation,
     "reconstruction": reconstruction,
     "frame_alignment": frame_alignment,
 }

@@ -88,14 +88,17 @@ prepare_corpus() {
     multimodal-ser prepare "$1" "$CORPUS" -o "$WORK/manifest" ${JOBS:+--jobs "$JOBS"} "${@:2}"
 }
 
-# train_one CONFIG VARIANT [--set KEY=VALUE ...]: into $WORK/runs/CONFIG/VARIANT, over $GPUS processes.
-train_one() {
+# train_one CONFIG VARIANT [--set KEY=VALUE ...]: into $WORK/runs/CONFIG/VARIANT.
+train_one() { train_into "$WORK/runs/$1/$2" "$1" "${@:3}"; }
+
+# train_into FOLDER CONFIG [--set KEY=VALUE ...], over $GPUS processes.
+train_into() {
     local launcher=(multimodal-ser)
     if [ "$GPUS" -gt 1 ]; then
         # Not accelerate's launcher: on a machine without a GPU it starts one process, whatever it is told.
         launcher=(torchrun --standalone --nproc_per_node "$GPUS" -m multimodal_ser)
     fi
-    "${launcher[@]}" train "$HERE/$1.yaml" -o "$WORK/runs/$1/$2" --set "data.manifest=$MANIFEST" "${@:3}" \
+    "${launcher[@]}" train "$HERE/$2.yaml" -o "$1" --set "data.manifest=$MANIFEST" "${@:3}" \
         ${SET[@]+"${SET[@]}"}
 }
 
@@ -131,6 +134,43 @@ train_folds() {
 evaluate_folds() {
     for config in "${CONFIGS[@]}"; do
         for fold in "${VARIANTS[@]}"; do evaluate_one "$config" "fold$fold" --fold "$fold" --split test "$@"; done
+    done
+}
+
+# Encoders: pretrained with each seed on the training speakers of each fold alone, then made to tell emotion.
+FOLDS=(1 2 3 4 5)
+
+pretrain_encoders() {
+    for config in "${CONFIGS[@]}"; do
+        for seed in "${VARIANTS[@]}"; do
+            for fold in "${FOLDS[@]}"; do
+                train_into "$WORK/encoders/$config/seed$seed-fold$fold" "$config" \
+                    --set "training.seed=$seed" --set "data.fold=$fold" "$@"
+            done
+        done
+    done
+}
+
+# finetune_encoders [--set KEY=VALUE ...]: finetune.yaml on each of them, into $WORK/runs/CONFIG/VARIANT.
+finetune_encoders() {
+    for config in "${CONFIGS[@]}"; do
+        for seed in "${VARIANTS[@]}"; do
+            for fold in "${FOLDS[@]}"; do
+                local variant=seed$seed-fold$fold
+                train_into "$WORK/runs/$config/$variant" finetune --set "training.seed=$seed" \
+                    --set "data.fold=$fold" --set "model.audio.encoder=$WORK/encoders/$config/$variant" "$@"
+            done
+        done
+    done
+}
+
+evaluate_encoders() {
+    for config in "${CONFIGS[@]}"; do
+        for seed in "${VARIANTS[@]}"; do
+            for fold in "${FOLDS[@]}"; do
+                evaluate_one "$config" "seed$seed-fold$fold" --fold "$fold" --split test "$@"
+            done
+        done
     done
 }
 

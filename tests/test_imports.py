@@ -40,7 +40,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends", "pretraining"},
+    {"backends", "experiment_data", "pretraining"},
     {
         "config",
         "comparison",

@@ -55,6 +55,7 @@ class HubertEncoderConfig:
     normalise_input: bool  # zero mean and unit variance per clip: the checkpoint's `do_normalize`
     frozen_front_end: bool = True  # the convolutions take no gradient
     spec_augment: bool = False  # mask spans in training, by the network's own `mask_*` settings
+    final_norm: bool = True  # the norm behind the last block of pre-norm networks; Vesper has none
 
 
 class HubertEncoder(AudioEncoder):
@@ -72,6 +73,8 @@ class HubertEncoder(AudioEncoder):
             if isinstance(block.attention, WavLMAttention):
                 # Same weights, other arithmetic: theirs keeps all attention weights and averages them.
                 block.attention.__class__ = _WavLMAttention
+        if not config.final_norm and settings.do_stable_layer_norm:
+            self.network.encoder.layer_norm = nn.Identity()
         self.config = replace(config, network=settings.to_dict())
         self.width = settings.hidden_size
         self.num_layers = settings.num_hidden_layers
@@ -165,7 +168,9 @@ class HubertEncoder(AudioEncoder):
         count = self.blocks_to_run(last_layer)
         encoder = self.network.encoder
         mask = mask_from_lengths(frame_lengths, features.shape[1])
-        hidden = self.network.feature_projection(features.to(encoder.layer_norm.weight.dtype))
+        hidden = self.network.feature_projection(
+            features.to(self.network.feature_projection.projection.weight.dtype)
+        )
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         if hide is not None:
             vector = self.network.masked_spec_embed.to(hidden.dtype)
