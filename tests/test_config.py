@@ -120,7 +120,7 @@ def test_a_finished_run_does_nothing_when_repeated(
 ) -> None:
     before = stamps(finished)
     monkeypatch.setattr(module, "build_model", None)
-    monkeypatch.setattr(module, "decode", None)
+    monkeypatch.setattr(module, "decoded", None)
     progress = run(small_runs.configured(manifest, training={"max_steps": 4}), finished)
     assert (progress.step, progress.finished) == (4, True)
     assert stamps(finished) == before

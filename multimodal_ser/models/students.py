@@ -59,8 +59,8 @@ def make_student(teacher: AudioEncoder, config: StudentConfig, hides: bool = Fal
     """A student of a HuBERT-like teacher; `hides` gives it a vector that stands for hidden frames."""
     if not hasattr(teacher, "forward_from_front_end"):
         raise InputError(
-            f"a {type(teacher).__name__} gives no student of its own kind; take a HuBERT-like teacher, or name "
-            "an untrained student as model.audio.encoder"
+            f"a {type(teacher).__name__} gives no student of its own kind; take a HuBERT-like teacher, or "
+            "name an untrained student as model.audio.encoder"
         )
     network = {**teacher.config.network, "num_hidden_layers": config.blocks}
     named = {

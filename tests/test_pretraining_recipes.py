@@ -1,0 +1,69 @@
+"""Every experiment but plain supervised training goes two steps at tiny size, and leaves what it should."""
+
+from pathlib import Path
+
+import pytest
+from tiny_checkpoints import save_hubert
+
+from multimodal_ser import config as experiments
+from multimodal_ser import settings
+from multimodal_ser.corpora.preparation import prepare
+from multimodal_ser.manifests import Header, Manifest
+from multimodal_ser.models.encoder_folder import load_encoder
+from multimodal_ser.models.ser import SerModel
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+CONFIGS = [
+    path
+    for path in sorted(RECIPES.glob("*/*.yaml"))
+    if experiments.load_config(path).objective != "supervised"
+]
+MEL = {"bands": 8, "width": 8, "heads": 1, "blocks": 1, "feedforward": 8}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, a checkpoint and a model, all tiny."""
+    folder = tmp_path_factory.mktemp("given")
+    options = {"speakers": 7, "utterances": 2, "seed": 0, "workers": 1}
+    prepare("synthetic", folder / "corpus", folder / "manifest", options=options)
+    save_hubert(folder / "hubert")
+    given = {"fusion": "audio", "width": 8, "audio": {"encoder": "mel", "mel": MEL}}
+    model = settings.parse(experiments.ModelConfig, given)
+    experiments.build_model(model, Manifest(Header("none"), [])).save_pretrained(folder / "model")
+    return folder
+
+
+def tiny(wanted: experiments.RunConfig, folder: Path) -> dict:
+    """Tiny networks in the place of those that are named."""
+    audio = wanted.model.audio
+    changes: dict = {}
+    if audio.is_untrained:
+        size = {name: value for name, value in MEL.items() if hasattr(getattr(audio, audio.encoder), name)}
+        size |= {"blocks": 2} if audio.encoder == "npc" else {"blocks": 1}
+        changes["model"] = {"audio": {audio.encoder: size}}
+    if wanted.objective == "distillation":
+        student = {"blocks": min(wanted.distillation.student.blocks, 2)}
+        changes["distillation"] = {"teacher": str(folder / "hubert"), "layers": [1, 2], "student": student}
+    if wanted.objective == "task_distillation":
+        changes["task_distillation"] = {"teacher": str(folder / "model")}
+    return changes
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_experiment_goes_two_steps(path: Path, folder: Path, tmp_path: Path) -> None:
+    wanted = experiments.load_config(path)
+    changes = {
+        "data": {
+            "manifest": str(folder / "manifest" / "manifest.jsonl"),
+            "cache": str(folder / "cache"),
+        },
+        "training": {"max_steps": 2, "batch_seconds": 20, "device": "cpu", "workers": 0},
+    }
+    values = settings.merged(settings.read(path), changes)
+    config = settings.parse(experiments.RunConfig, settings.merged(values, tiny(wanted, folder)))
+    assert experiments.run(config, tmp_path).step == 2
+    if wanted.is_pretraining:
+        assert load_encoder(tmp_path / "model").num_layers > 0
+    else:
+        assert SerModel.from_pretrained(tmp_path / "model").readings == wanted.model.branches
