@@ -21,12 +21,18 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.offline import OfflineError
+from multimodal_ser.podcast import downloads
 from multimodal_ser.podcast.downloads import checked_address, download
 from multimodal_ser.podcast.feeds import FOLDER, Wanted, gather, names_of, plain
 from multimodal_ser.podcast.rss import read_feed
 
 NAMESPACE = "https://podcastindex.org/namespace/1.0"
 SOUND = bytes(range(256)) * 1200  # several blocks of any reader
+
+
+def offline(url: str, headers: object = None) -> None:
+    raise OfflineError("--offline: the name was looked up; nothing was sent")
 
 
 @dataclass
@@ -193,6 +199,36 @@ def test_a_wrong_length_in_the_feed_is_noted_where_the_server_knows_better(
     with (tmp_path / FOLDER / "episodes.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["bytes"], row["bytes_in_feed"]) == (str(len(SOUND)), "5")
+
+
+def test_a_weak_version_is_no_version_to_go_on_with(site: Site, tmp_path: Path) -> None:
+    site.files["/a.mp3"], site.etag = SOUND, 'W/"one"'
+    site.stops_after["/a.mp3"] = 100_000
+    with pytest.raises(InputError, match="stopped after"):
+        download(site.address + "/a.mp3", tmp_path / "a.mp3")
+    site.stops_after.clear()
+    download(site.address + "/a.mp3", tmp_path / "a.mp3")
+    assert (tmp_path / "a.mp3").read_bytes() == SOUND
+    assert "range" not in site.asked_for("/a.mp3")[1]
+
+
+def test_offline_an_earlier_run_is_enough_and_what_it_lacks_is_a_row(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files["/a.mp3"] = SOUND
+    address = serve(site, item("a.mp3", day=2), item("b.mp3"))
+    assert len(gather(address, tmp_path).jobs) == 1
+    monkeypatch.setattr(downloads, "ask", offline)
+    found = gather(address, tmp_path)
+    assert [job.media.read_bytes() for job in found.jobs] == [SOUND]
+    assert [reason.split(":")[0] for _, reason in found.failed] == ["--offline"]
+
+
+def test_what_a_server_says_cannot_write_on_the_terminal(site: Site, tmp_path: Path) -> None:
+    site.redirects["/feed.xml"] = "\x1b[2J://x"
+    with pytest.raises(InputError) as caught:
+        gather(site.address + "/feed.xml", tmp_path)
+    assert "\x1b" not in str(caught.value)
 
 
 def test_more_bytes_than_are_taken_are_not_kept(site: Site, tmp_path: Path) -> None:

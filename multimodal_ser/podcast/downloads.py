@@ -19,6 +19,7 @@ from multimodal_ser import __version__
 from multimodal_ser.cache import atomic_path, hash_bytes, write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.offline import OfflineError
+from multimodal_ser.transcripts.cues import tidy
 
 USER_AGENT = f"multimodal-ser/{__version__} (podcast scoring; one connection at a time)"
 SECONDS = 60.0  # without an answer, or without a byte
@@ -146,8 +147,9 @@ def _read_all(url: str, response: http.client.HTTPResponse, most: int) -> bytes:
 def _kept(part: Path, note: Path, url: str) -> tuple[int, str]:
     """How many bytes are here of which version; none where the version cannot be told."""
     known = _read_note(note)
-    version = known.get("etag") or known.get("last_modified") or ""
-    if known.get("url") != url or not version or version.startswith("W/") or not part.is_file():
+    etag = known.get("etag") or ""
+    version = etag if etag and not etag.startswith("W/") else known.get("last_modified")  # weak: not by bytes
+    if known.get("url") != url or not version or not part.is_file():
         return 0, ""
     return part.stat().st_size, version
 
@@ -192,7 +194,7 @@ def _receive(url: str, response: http.client.HTTPResponse, part: Path, start: in
 
 def _check(url: str, response: http.client.HTTPResponse, expected: tuple[int, ...]) -> None:
     if response.status not in expected:
-        raise InputError(f"{url}: the server answers {response.status} {response.reason}".rstrip())
+        raise InputError(f"{url}: the server answers {response.status} {tidy(response.reason)}".rstrip())
     if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise InputError(f"{url}: sent as {encoding[:20]!r} though it was asked for as it is")
 
@@ -212,7 +214,7 @@ def _read_note(path: Path) -> dict[str, Any]:
 
 
 def _said(error: object) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return tidy(str(error))[:200] or type(error).__name__
 
 
 def _opener() -> OpenerDirector:

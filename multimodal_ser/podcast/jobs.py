@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
+from multimodal_ser.transcripts.cues import tidy
 from multimodal_ser.transcripts.reading import file_names, find_beside, find_speakers_beside
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ def shard_of(jobs: Sequence[T], shard: str | None) -> tuple[list[T], str]:
 
 def reason_of(error: Exception) -> str:
     """What a row of `errors.csv` says; an error of no foreseen kind is told by its type too."""
-    said = " ".join(str(error).split())[:500]
+    said = tidy(str(error))[:500]
     kind = type(error).__name__
     if isinstance(error, InputError | OSError):
         return said or kind

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const rows = data.segments, dimensions = data.dimensions, total = data.seconds;
   const [low, high] = data.scale, middle = (low + high) / 2;
-  const SVG = "http://www.w3.org/2000/svg", WIDTH = 1000, CHART = 96, LANE = 14, SMOOTH = 30;
+  const SVG = "http://www.w3.org/2000/svg", WIDTH = 1000, CHART = 96, LANE = 14, SMOOTH = 30, SHORT = 300;
   const $ = (id) => document.getElementById(id);
   const audio = $("audio");
   let chosen = dimensions[0], current = -1;
@@ -119,17 +119,26 @@
     current = at;
     if (at < 0) return;
     lines[at].setAttribute("aria-current", "true");
+    if (!lines[at].hidden && !$("transcript").contains(document.activeElement)) stopAt(lines[at]);
     if (scroll) {
       const box = $("transcript"), line = lines[at];
       box.scrollTop = line.offsetTop - box.offsetTop - box.clientHeight / 3;
     }
   };
 
+  // The transcript is one stop of the Tab key, however long it is; arrows move within it.
+  let stop = null;
+  const stopAt = (line) => {
+    if (stop) stop.tabIndex = -1;
+    stop = line;
+    if (stop) stop.tabIndex = 0;
+  };
   const listTranscript = () => {
     const box = $("transcript");
     for (const row of rows) {
       const line = element("button", undefined, box);
       line.type = "button";
+      line.tabIndex = -1;
       line.dataset.at = row.id;
       element("span", clock(row.start), line).className = "time";
       element("span", row.speaker || "", line).className = "who";
@@ -140,6 +149,8 @@
       element("span", "", line).className = "value";
       line.addEventListener("click", () => seek(row.id, true));
     }
+    if (rows.length) stopAt(box.children[0]);
+    box.addEventListener("focusin", (event) => stopAt(event.target));
     box.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!step) return;
@@ -158,13 +169,15 @@
       line.hidden = !is;
       found += is;
     }
+    if (stop && stop.hidden) stopAt([...$("transcript").children].find((line) => !line.hidden) || stop);
     $("found").textContent = wanted ? `${found} of ${rows.length} segments` : "";
   };
 
+  const shortened = (text) => (text.length > 60 ? text.slice(0, 60).replace(/\s+\S*$/, "") + "…" : text);
   const moments = (id, score, said) => {
     const best = rows.filter((row) => score(row) !== null).sort((a, b) => score(b) - score(a)).slice(0, 5);
     for (const row of best) {
-      const button = element("button", `${clock(row.start)} · ${said(row)} · ${row.text.slice(0, 60) || "(no words)"}`, element("li", undefined, $(id)));
+      const button = element("button", `${clock(row.start)} · ${said(row)} · ${shortened(row.text) || "(no words)"}`, element("li", undefined, $(id)));
       button.type = "button";
       button.addEventListener("click", () => seek(row.id, true));
     }
@@ -216,6 +229,7 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
 
+  $("smooth").checked = total > SHORT; // of a clip nothing would be left
   listTranscript();
   drawLanes();
   dimensions.forEach(drawChart);
