@@ -31,6 +31,7 @@ from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
 from multimodal_ser.objectives.task_distillation import TaskDistillation, TaskDistillationConfig
+from multimodal_ser.objectives.vesper import VesperConfig
 from multimodal_ser.pretraining import PRETRAINING, ReconstructionConfig
 from multimodal_ser.processes import processes
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
@@ -88,6 +89,7 @@ class RunConfig:
     task_distillation: TaskDistillationConfig = field(default_factory=TaskDistillationConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    vesper: VesperConfig = field(default_factory=VesperConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:

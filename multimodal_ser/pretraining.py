@@ -20,13 +20,14 @@ from multimodal_ser.models.encoder_folder import rebuilt_with_mask_vector
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mockingjay import MockingjayEncoder
 from multimodal_ser.models.npc import NpcEncoder
-from multimodal_ser.models.students import make_student
+from multimodal_ser.models.students import StudentConfig, make_student
 from multimodal_ser.objectives.distillation import Distillation, DistillationConfig
 from multimodal_ser.objectives.emotional_spans import SpanConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment
 from multimodal_ser.objectives.intensity import SlidingArousal, Source, energy
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.reconstruction import MaskedReconstruction, PredictiveCoding
+from multimodal_ser.objectives.vesper import Vesper, VesperConfig, without_final_norm
 from multimodal_ser.training import TrainingConfig
 
 INTENSITIES = ("none", "energy", "arousal")
@@ -91,12 +92,26 @@ def distillation(audio: AudioConfig, config: DistillationConfig, training: Train
     teacher = _teacher(config.teacher, "distillation")
     if audio.is_untrained:
         return Distillation(build_audio(audio), teacher, config)
-    if audio.encoder != AudioConfig.encoder:
-        raise InputError(
-            f"model.audio.encoder = '{audio.encoder}': the student is made from distillation.teacher, as "
-            "distillation.student says, or is untrained: mel, mockingjay or npc"
-        )
+    _refuse_named(audio, "distillation")
     return Distillation(make_student(teacher, config.student), teacher, config)
+
+
+def vesper(audio: AudioConfig, config: VesperConfig, training: TrainingConfig) -> Objective:
+    """A student of a teacher's blocks, on masked speech."""
+    _refuse_named(audio, "vesper")
+    teacher = _teacher(config.teacher, "vesper")
+    settings = StudentConfig(config.blocks, config.start, final_norm=False)
+    student = make_student(teacher, settings, hides=True)
+    return Vesper(student, without_final_norm(teacher), config, training.seed)
+
+
+def _refuse_named(audio: AudioConfig, objective: str) -> None:
+    if audio.encoder != AudioConfig.encoder:
+        untrained = ", or is untrained: mel, mockingjay or npc" if objective == "distillation" else ""
+        raise InputError(
+            f"model.audio.encoder = '{audio.encoder}': the student is made from {objective}.teacher"
+            f"{untrained}"
+        )
 
 
 def _teacher(name: str, objective: str) -> AudioEncoder:
@@ -110,6 +125,7 @@ PRETRAINING: dict[str, Callable[[AudioConfig, Any, TrainingConfig], Objective]] 
     "distillation": distillation,
     "reconstruction": reconstruction,
     "frame_alignment": frame_alignment,
+    "vesper": vesper,
 }
 
 

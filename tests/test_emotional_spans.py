@@ -12,6 +12,7 @@ from multimodal_ser.objectives.emotional_spans import (
     corruption,
     generator_for,
     hidden_frames,
+    in_band,
     sources,
     span_starts,
 )
@@ -104,3 +105,17 @@ def test_wrong_settings_are_named():
         SpanConfig(policy="best")
     with pytest.raises(InputError, match=r"share = 1\.5"):
         SpanConfig(share=1.5)
+
+
+def test_intense_spans_are_in_the_upper_half_and_random_ones_half_of_the_time():
+    intensity = np.sin(np.arange(400) / 9.0) + 1
+    shares = {}
+    for policy in ("intense", "random"):
+        config = SpanConfig(policy=policy)
+        flags = [
+            in_band(span_starts(intensity, config, generator_for(str(k), 0)), intensity, config.span)
+            for k in range(40)
+        ]
+        shares[policy] = np.concatenate(flags).mean()
+    assert shares["intense"] == 1
+    assert 0.4 < shares["random"] < 0.6

@@ -45,6 +45,9 @@ def tiny(wanted: experiments.RunConfig, folder: Path) -> dict:
     if wanted.objective == "distillation":
         student = {"blocks": min(wanted.distillation.student.blocks, 2)}
         changes["distillation"] = {"teacher": str(folder / "hubert"), "layers": [1, 2], "student": student}
+    if wanted.objective == "vesper":
+        masks = {"small": 2, "large": 4}
+        changes["vesper"] = {"teacher": str(folder / "hubert"), "blocks": 2, "masks": masks}
     if wanted.objective == "task_distillation":
         changes["task_distillation"] = {"teacher": str(folder / "model")}
     return changes

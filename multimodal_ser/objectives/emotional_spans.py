@@ -70,6 +70,16 @@ def span_starts(
     return _spaced(order, config.min_gap, wanted)
 
 
+def in_band(starts: NDArray[np.int64], intensity: NDArray[np.floating], span: int) -> NDArray[np.bool_]:
+    """Whether each span is more intense than half of the spans that there could be: half are, by chance."""
+    sums = np.concatenate([[0.0], np.cumsum(intensity, dtype=np.float64)])
+    places = np.arange(max(1, len(intensity) - span + 1))
+    means = (
+        sums[np.minimum(places + span, len(intensity))] - sums[np.minimum(places, len(intensity))]
+    ) / span
+    return means[starts] > np.median(means)
+
+
 def hidden_frames(starts: NDArray[np.int64], frames: int, span: int) -> NDArray[np.bool_]:
     """Mask (frames,), True where a span lies."""
     hidden = np.zeros(frames, dtype=bool)

@@ -18,6 +18,7 @@ from multimodal_ser.models.mockingjay import MockingjayEncoder
 from multimodal_ser.models.npc import NpcEncoder, Quantiser
 from multimodal_ser.objectives import emotional_spans as spans
 from multimodal_ser.objectives.intensity import Source, at_times, frame_times
+from multimodal_ser.objectives.mask_statistics import Drawn, measured
 from multimodal_ser.objectives.objective import Objective
 
 
@@ -27,6 +28,7 @@ class Hidden:
 
     origin: Tensor  # (B, T) the frame that stands in for each frame, -1 = zeros
     chosen: Tensor  # (B, T) bool, the frames of the loss
+    drawn: list[Drawn]
 
 
 class Reconstruction(Objective):
@@ -100,16 +102,18 @@ class MaskedReconstruction(Reconstruction):
         rows, frames = mask.shape
         origin = np.tile(np.arange(frames), (rows, 1))
         chosen = np.zeros((rows, frames), dtype=bool)
-        counts = mask.sum(1).tolist()
+        counts, drawn = mask.sum(1).tolist(), []
         values = None if intensity is None else intensity.double().cpu().numpy()
         for row, (name, count) in enumerate(zip(ids, counts, strict=True)):
             random = self.random_of(name)
             own = np.zeros(count) if values is None else values[row, :count]
             starts = spans.span_starts(own, self.config, random)
             action = spans.corruption(self.config, random)
-            chosen[row, :count] = spans.hidden_frames(starts, count, self.config.span)
+            drawn.append(Drawn(starts, self.config.span, count, spans.in_band(starts, own, self.config.span)))
+            chosen[row, :count] = drawn[-1].hidden
             origin[row, :count] = spans.sources(starts, count, self.config.span, action, random)
-        return Hidden(torch.from_numpy(origin).to(mask.device), torch.from_numpy(chosen).to(mask.device))
+        placed = (torch.from_numpy(x).to(mask.device) for x in (origin, chosen))
+        return Hidden(*placed, drawn)
 
     def losses_from_features(
         self, features: Tensor, mask: Tensor, intensity: Tensor | None, ids: tuple[str, ...]
@@ -124,8 +128,9 @@ class MaskedReconstruction(Reconstruction):
         if self.use_intensity:
             said = self.tell_intensity(states)
             named["intensity"] = absolute_error(said, intensity[..., None], hidden.chosen)
-        share = hidden.chosen.sum() / mask.sum().clamp(min=1)
-        return {"loss": sum(named.values()), **named, "masked_share": share}
+        loss = sum(named.values())
+        counted = {name: loss.new_tensor(value) for name, value in measured(hidden.drawn).items()}
+        return {"loss": loss, **named, **counted}
 
 
 class PredictiveCoding(Reconstruction):
