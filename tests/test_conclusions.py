@@ -71,10 +71,10 @@ def test_a_dimension_is_carried_only_beyond_permuted_labels_and_the_random_encod
     assert conclusions.carried(0, "arousal", strong, CHANCE).verdict == SUPPORTED
     assert conclusions.carried(0, "arousal", weak, CHANCE).verdict == NOT_SUPPORTED
     as_good = curve(3, 3, 3, height=0.5, seed=2)
-    verdict = conclusions.carried(0, "arousal", strong, CHANCE, random=as_good)
+    verdict = conclusions.carried(0, "arousal", strong, CHANCE, random=[as_good] * 3)
     assert verdict.verdict == NOT_SUPPORTED
-    assert "beyond the best layer of a randomly initialised encoder" in verdict.reasons[1]
-    assert conclusions.carried(0, "arousal", strong, CHANCE, random=weak).verdict == SUPPORTED
+    assert "beyond the best layers of 3 randomly initialised encoders" in verdict.reasons[1]
+    assert conclusions.carried(0, "arousal", strong, CHANCE, random=[weak] * 3).verdict == SUPPORTED
 
 
 def test_an_unknown_interval_supports_nothing():

@@ -137,7 +137,9 @@ def test_classes_are_found_where_they_are_and_verdicts_follow():
     features = GENERATOR.standard_normal((120, 3, 6))
     emotions = ["anger" if row else "joy" for row in GENERATOR.integers(0, 2, 120)]
     features[:, 2, 0] += [3.0 if name == "anger" else 0.0 for name in emotions]
-    facts, found, verdict = categories(features, emotions, SPEAKERS, GENERATOR.standard_normal((120, 3, 6)))
+    facts, found, verdict = categories(
+        features, emotions, SPEAKERS, list(GENERATOR.standard_normal((3, 120, 3, 6)))
+    )
     assert facts["best_layer"] == 2
     assert facts["classes"] == ["anger", "joy"]
     assert found.values[2, 0] > 0.85

@@ -84,12 +84,24 @@ def test_what_is_in_the_sound_is_read_and_what_is_not_is_not(results):
     assert verdicts["valence lies deeper than arousal"] == "not supported"
 
 
-def test_a_random_encoder_is_not_beaten_by_another_random_encoder(results):
+def test_random_encoders_are_not_beaten_by_another_random_encoder(results):
     """The measured encoder has random weights too: what it gives is no more than the control gives."""
     (found,) = results["encoders"].values()
     (verdict,) = [one for one in found["conclusions"] if one["claim"].startswith("arousal can")]
     assert verdict["verdict"] == "not supported"
-    assert "beyond the best layer of a randomly initialised encoder" in verdict["reasons"][1]
+    assert "beyond the best layers of 5 randomly initialised encoders" in verdict["reasons"][1]
+
+
+def test_each_random_encoder_has_layers_of_its_own_on_disk(loud, results):
+    (found,) = results["encoders"].values()
+    assert found["random_encoders"] == 5
+    assert len(list((loud / "cache" / "layers").glob("*.float16"))) == 6
+
+
+def test_too_few_random_encoders_are_refused(loud, capsys):
+    command = ["layers", str(loud / "manifest.jsonl"), "--model", str(loud / "model"), "-o", "x"]
+    assert main([*command, "--random-encoders", "2"]) == 2
+    assert "--random-encoders 2: at least 3" in capsys.readouterr().err
 
 
 def test_a_model_that_only_hears_has_one_reading_and_a_loss_for_each_layer(results):
@@ -127,7 +139,7 @@ def test_planted_layers_are_concluded_from():
     chosen = choose(utterances(made.labels, made.speakers))
     generator = np.random.default_rng(1)
     seconds = generator.uniform(1, 4, len(made.labels))
-    random = generator.standard_normal(made.features.shape)
+    random = [generator.standard_normal(made.features.shape) for _ in range(3)]
     found = measure(made.features, chosen, seconds, random)
     json.dumps(found, allow_nan=False)
     verdicts = {one["claim"]: one["verdict"] for one in found["conclusions"]}

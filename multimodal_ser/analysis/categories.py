@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_ser.analysis import random_control
 from multimodal_ser.analysis.conclusions import NOT_SUPPORTED, SUPPORTED, Verdict, shown
 from multimodal_ser.analysis.controls import class_probe
 from multimodal_ser.analysis.probes import FOLDS, SomeRows, speaker_folds
-from multimodal_ser.analysis.relevance import Relevance, interval_of
+from multimodal_ser.analysis.relevance import Relevance
 from multimodal_ser.metrics import Resampling
 
 FEWEST = 20  # utterances of a class
@@ -21,7 +22,7 @@ def categories(
     features: NDArray,
     emotions: Sequence[str | None],
     speakers: Sequence[str],
-    random: NDArray | None = None,
+    random: Sequence[NDArray] = (),
     seed: int = 0,
 ) -> tuple[dict[str, Any], Relevance, Verdict] | None:
     """Balanced accuracy of each layer (L, 1) for the classes that enough people show; None for a lone one."""
@@ -38,21 +39,18 @@ def categories(
     labels, folds = [str(emotions[row]) for row in rows], speaker_folds(people, FOLDS, seed)
     resampling = Resampling(people, seed)
     found = class_probe(SomeRows(features, rows), labels, folds, resampling)
-    control = None if random is None else class_probe(SomeRows(random, rows), labels, folds, resampling)
+    control = [class_probe(SomeRows(one, rows), labels, folds, resampling) for one in random]
     facts = {"classes": classes, "utterances": len(rows), "best_layer": int(found.values.argmax())}
     return facts, found, _verdict(found, control, len(classes))
 
 
-def _verdict(found: Relevance, random: Relevance | None, classes: int) -> Verdict:
+def _verdict(found: Relevance, random: Sequence[Relevance], classes: int) -> Verdict:
     best = int(found.values[:, 0].argmax())
     score = found.interval(best, 0)
     reasons = [f"balanced accuracy {shown(score)} at layer {best}; guessing gives {1 / classes:.3f}"]
     passed = score.low > 1 / classes
-    if random is not None:
-        beyond = interval_of(
-            float(found.values.max() - random.values.max()),
-            found.draws[:, :, 0].max(1) - random.draws[:, :, 0].max(1),
-        )
-        reasons.append(f"{shown(beyond)} beyond the best layer of a randomly initialised encoder")
-        passed = passed and beyond.low > 0
+    if random:
+        beyond = random_control.beyond(found, random)
+        reasons.append(str(beyond))
+        passed = passed and beyond.interval.low > 0
     return Verdict(CLAIM, SUPPORTED if passed else NOT_SUPPORTED, tuple(reasons))

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_ser.analysis import random_control
 from multimodal_ser.analysis.relevance import Relevance, interval_of
 from multimodal_ser.metrics import Interval
 
@@ -23,20 +24,18 @@ ALIKE = 0.3  # Spearman's rank correlation
 
 RULES = (
     "A dimension can be read if, at the layer that is read best, the lower end of its interval lies above "
-    f"what the best layer under permuted labels reaches in {CHANCE:.0%} of the draws and, where a randomly "
-    "initialised encoder was measured, the interval of the difference to that encoder's best layer lies "
-    "above zero.",
-    "One randomly initialised encoder stands for all of them; the interval does not hold how they differ: "
-    "between two of HuBERT-base's size on 120 clips a difference of 0.09 [0.04, 0.15] was seen. A difference "
-    "that small supports less than the verdict says.",
+    f"what the best layer under permuted labels reaches in {CHANCE:.0%} of the draws and, where randomly "
+    "initialised encoders were measured, the interval of the difference to their best layers lies above "
+    "zero.",
+    random_control.RULE,
     "By one measure, valence lies deeper than arousal if its centre of mass does so in at least "
     f"{SURE:.0%} of the resamples, not deeper if in at most {1 - SURE:.0%}, else it is open.",
     f"'Valence lies deeper than arousal' is supported if both can be read, at least {AGREEING} measures say "
     "deeper and none says not deeper; not supported if one cannot be read, or at least one measure says not "
     "deeper and none says deeper; otherwise undecided.",
     "Emotion classes can be read if the lower end of the balanced accuracy of the best layer lies above that "
-    "of guessing and, where a randomly initialised encoder was measured, the interval of the difference to "
-    "its best layer lies above zero.",
+    "of guessing and, where randomly initialised encoders were measured, the interval of the difference to "
+    "their best layers lies above zero.",
     "The layers tell more of a dimension than a baseline (acoustic set, words) does if the dimension can be "
     "read, and the interval of the CCC that all layers together add to that baseline lies above zero.",
     f"Two measures disagree about a dimension if their best layers lie more than {APART:.0%} of the depth "
@@ -116,7 +115,7 @@ def share_deeper(measure: Relevance, deeper: int, shallower: int) -> float:
 
 
 def carried(
-    dimension: int, name: str, probes: Relevance, permuted: Relevance, random: Relevance | None = None
+    dimension: int, name: str, probes: Relevance, permuted: Relevance, random: Sequence[Relevance] = ()
 ) -> Verdict:
     """The first rule: can the dimension be read beyond what the controls give?"""
     found = place(probes, dimension).best_score
@@ -126,12 +125,10 @@ def carried(
         f"labels stays below {chance:.3f} in {CHANCE:.0%} of the draws"
     ]
     passed = found.low > chance  # false for NaN: an unknown interval supports nothing
-    if random is not None:
-        ours, other = (one.draws[:, :, dimension].max(1) for one in (probes, random))
-        value = float(probes.values[:, dimension].max() - random.values[:, dimension].max())
-        beyond = interval_of(value, ours - other)
-        reasons.append(f"{shown(beyond)} beyond the best layer of a randomly initialised encoder")
-        passed = passed and beyond.low > 0
+    if random:
+        beyond = random_control.beyond(probes, random, dimension)
+        reasons.append(str(beyond))
+        passed = passed and beyond.interval.low > 0
     return Verdict(
         f"{name} can be read from the encoder", SUPPORTED if passed else NOT_SUPPORTED, tuple(reasons)
     )

@@ -5,7 +5,7 @@
 - speaker, gender and duration: how much of them each layer carries. A layer that carries emotion only where
   it carries the speaker says little about emotion.
 - baselines: a probe of any other features, such as the acoustic set or a text embedding, alone. The same
-  probes on the layers of a randomly initialised encoder need nothing of their own.
+  probes on the layers of randomly initialised encoders are judged in `random_control`.
 
 Shapes as in `probes`.
 """

@@ -1,4 +1,4 @@
-"""The encoder whose layers are measured, and one of the same shape that has learned nothing."""
+"""The encoder whose layers are measured, and others of the same shape that have learned nothing."""
 
 import copy
 import os

@@ -32,7 +32,7 @@ SHOWN = {
 CONTROLS = {
     "permuted across speakers": ("labels permuted", ":"),
     "permuted within speakers": ("labels permuted within speakers", (0, (1, 3))),
-    "random encoder": ("random encoder", "--"),
+    "random encoders": ("random encoders, mean", "--"),
 }
 PANELS = ("probes", "truncation", "gain")
 # Of encoders and of what layers are compared with: Okabe and Ito's that the dimensions do not have, and more;

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser import __version__
+from multimodal_ser.analysis import random_control
 from multimodal_ser.analysis.encoders import (
     fingerprint,
     load_encoder,
@@ -52,10 +53,14 @@ class Options:
     sentence_encoder: str | None = None  # None = the usual one, if it is there
     sentiment: str | None = None  # model folder whose text branch says the valence of the words
     fine_tuning: FineTuning | None = None
+    random_encoders: int | None = None  # None = as many as the corpus allows cheaply
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise InputError(f"unknown pooling '{self.pooling}'; known: {', '.join(POOLINGS)}")
+        random_control.seeds(
+            self.random_encoders, 0, self.seed
+        )  # refuses too few before anything is computed
 
 
 def report_layers(
@@ -146,6 +151,7 @@ def summary(results: dict[str, Any]) -> str:
 def _measured(name: str, one: Sample, reads: bool, options: Options) -> dict[str, Any]:
     encoder = load_text_encoder(name) if reads else load_encoder(name)
     check_layers(encoder.num_layers + 1)
+    seeds = random_control.seeds(options.random_encoders, len(one.manifest), options.seed)
     if options.fine_tuning is not None and not reads:
         options.fine_tuning.check(encoder.num_layers)
     place = chosen_device(options.device)
@@ -156,7 +162,8 @@ def _measured(name: str, one: Sample, reads: bool, options: Options) -> dict[str
         texts = [u.text or "" for u in one.manifest.utterances]
         return extract_text(network, texts, options.cache, place, options.pooling)
 
-    features, random = layers_of(encoder), layers_of(randomised(encoder, options.seed))
+    features = layers_of(encoder)
+    random = [layers_of(randomised(encoder, seed)) for seed in seeds]
     found = measure(
         features, one.chosen, one.seconds, random, one.others, options.seed, options.mlp, one.told
     )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from multimodal_ser.analysis import conclusions, controls
+from multimodal_ser.analysis import conclusions, controls, random_control
 from multimodal_ser.analysis.categories import categories
 from multimodal_ser.analysis.choosing import Comparison, Measured
 from multimodal_ser.analysis.incremental import increments, reduced, with_others
@@ -33,6 +33,7 @@ SPEAKERS_TOLD_APART = 50  # in the speaker probe: those with most utterances
 RESAMPLES = 1_000
 LEARNING_ROWS = 2_000  # that the learned weights are trained on, at most
 PERMUTED = {"permuted across speakers": False, "permuted within speakers": True}
+RANDOM = "random encoders"
 DURATION = "duration (CCC)"
 Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 # Measures that vote on the order of dimensions, one of each kind: CCA repeats what the probes say, truncation
@@ -44,7 +45,7 @@ def measure(
     features: NDArray,
     chosen: Measured,
     seconds: NDArray[np.float64],
-    random: NDArray | None = None,
+    random: Sequence[NDArray] = (),
     others: Mapping[str, Comparison] | None = None,
     seed: int = 0,
     mlp: bool = False,
@@ -52,7 +53,7 @@ def measure(
 ) -> dict[str, Any]:
     """Every measure, control and conclusion for layers (N, L, F) of the chosen rows.
 
-    seconds: durations (N,). random: the layers of a randomly initialised encoder of the same shape, for the
+    seconds: durations (N,). random: the layers of randomly initialised encoders of the same shape, for the
     same rows. others: what layers are compared with, and what is probed alone, as a baseline. mlp: a
     nonlinear probe as well. told: single columns that layers may tell instead of emotion, such as the
     sentiment of the words.
@@ -70,9 +71,8 @@ def measure(
         if mlp:
             probed = mlp_probe(components, chosen.labels, folds, seed)
             measures["mlp"] = scored(probed, chosen.labels, resampling)
-        baseline = None
-        if random is not None:
-            baseline = scored(probe_layers(random, chosen.labels, folds), chosen.labels, resampling)
+        untrained = [scored(probe_layers(one, chosen.labels, folds), chosen.labels, resampling)
+                     for one in random]  # fmt: skip
         confounders = {DURATION: duration, **_confounders(features, chosen, resampling)}
         confounders |= {
             f"{name} (CCC)": _told(features, chosen, one, folds) for name, one in (told or {}).items()
@@ -87,8 +87,8 @@ def measure(
         classes = categories(features, chosen.emotions, chosen.speakers, random, seed)
     names = chosen.names
     voting = {name: measures[name] for name in VOTING}
-    everything = measures | permuted | ({} if baseline is None else {"random encoder": baseline})
-    found = verdicts(voting, names, permuted, baseline)
+    everything = measures | permuted | ({RANDOM: random_control.mean_of(untrained)} if untrained else {})
+    found = verdicts(voting, names, permuted, untrained)
     found += [
         conclusions.beyond_baseline(name, other, added[k], found[k])
         for other, (_, added) in compared.items()
@@ -101,6 +101,7 @@ def measure(
         "scale": "0-1",
         "dimensions": list(names),
         "layers": features.shape[1],
+        "random_encoders": len(random),
         "utterances": len(chosen.rows),
         "left_out": chosen.left_out,
         "speakers": resampling.clusters,
@@ -129,7 +130,7 @@ def verdicts(
     voting: Mapping[str, Relevance],
     names: Sequence[str],
     permuted: Mapping[str, Relevance],
-    random: Relevance | None,
+    random: Sequence[Relevance],
 ) -> list[conclusions.Verdict]:
     """Whether each dimension can be read, and whether valence lies deeper than arousal."""
     null = permuted["permuted across speakers"]

@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling", default="statistics", metavar="NAME", help="of time: statistics, attentive, or thirds"
     )
+    parser.add_argument(
+        "--random-encoders",
+        type=int,
+        metavar="N",
+        help="encoders of the same shape with random weights, as control, 3 or more: each takes as long as "
+        "the encoder itself; 5 if not given, 3 for more than 10,000 utterances",
+    )
     parser.add_argument("--mlp", action="store_true", help="also probe with a small network")
     parser.add_argument(
         "--sentence-encoder",
@@ -77,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=int,
         default=0,
-        help="of folds, resamples and the random encoder; of the self-test, the first",
+        help="of folds, resamples and the random encoders; of the self-test, the first",
     )
     parser.add_argument(
         "--self-test",
@@ -124,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
             mlp=arguments.mlp,
             sentence_encoder=arguments.sentence_encoder,
             sentiment=arguments.sentiment,
+            random_encoders=arguments.random_encoders,
             fine_tuning=_fine_tuning(arguments, FineTuning),
         ),
     )
