@@ -40,7 +40,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends", "experiment_data", "pretraining"},
+    {"backends", "experiment_data", "masks", "pretraining"},
     {
         "config",
         "comparison",

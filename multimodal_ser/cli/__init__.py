@@ -35,6 +35,7 @@ VERBS = {
     "bench": "measure speed against the limit of the machine, and accuracy of reduced precision",
     "layers": "measure which layers of an encoder carry which dimension",
     "pseudo_labels": "cluster an encoder's frames and write the clusters as frame labels",
+    "masks": "draw what a masking policy of pretraining hides of a few clips, and count it",
     "fetch": "gather weights once, in folders that can be carried to a machine without network",
     "doctor": "say whether this machine is fit, and what to mend",
 }
