@@ -94,6 +94,11 @@ class Page:
 
     def __init__(self, browser: Browser, path: Path) -> None:
         self.browser = browser
+        for other in browser.call("Target.getTargets")[
+            "targetInfos"
+        ]:  # tabs in the background are slowed down
+            if other["type"] == "page" and other["url"] != "about:blank":
+                browser.call("Target.closeTarget", targetId=other["targetId"])
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         browser.events.clear()
@@ -117,11 +122,19 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A click of the mouse in the middle of the first element of this kind."""
-        middle = f"""(() => {{
+        middle = f"""(async () => {{
             const box = document.querySelector({json.dumps(selector)});
-            box.scrollIntoView({{block: "center", behavior: "instant"}});
-            const area = box.getBoundingClientRect();
-            return [area.left + area.width / 2, area.top + area.height / 2];
+            let before = "";
+            for (let tries = 0; tries < 100; tries++) {{  // lines out of sight get their height late
+                box.scrollIntoView({{block: "center", behavior: "instant"}});
+                const area = box.getBoundingClientRect();
+                const place = [area.left + area.width / 2, area.top + area.height / 2];
+                const isThere = box.contains(document.elementFromPoint(...place));
+                if (isThere && String(place) === before) return place;
+                before = String(place);
+                await new Promise((done) => setTimeout(done, 50));
+            }}
+            throw new Error("cannot be clicked");
         }})()"""
         x, y = self.value(middle)
         for kind in ("mousePressed", "mouseReleased"):

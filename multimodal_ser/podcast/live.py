@@ -24,9 +24,9 @@ from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast.engine import EngineOptions, judged
-from multimodal_ser.podcast.rating import Rater, Sound
+from multimodal_ser.podcast.rating import Judged, Rater, Sound
 from multimodal_ser.podcast.segments import SegmentPolicy, window_of, words_of
-from multimodal_ser.podcast.timeline import NO_WORDS, SCHEMA_VERSION, segment_as_json
+from multimodal_ser.podcast.timeline import NO_WORDS, SCHEMA_VERSION, Scored, segment_as_json
 from multimodal_ser.transcripts.cues import Cue
 from multimodal_ser.transcripts.reading import read_transcript
 from multimodal_ser.transcripts.speech import Span, SpanTracker, SpeechOptions, detector_named, speech_share
@@ -65,6 +65,7 @@ class LiveScorer:
         self.words = None if transcript is None else Words(transcript)
         self.detector = detector_named(self.options.detector, FRAMES_AT_ONCE)
         self.scale = scale
+        self._rated((Cue(0.0, 1.0, ""), NO_WORDS, ()), np.zeros(SAMPLE_RATE, np.float32))  # the first is slow
 
     def lines(self, blocks: Iterable[Sound]) -> Iterator[dict[str, Any]]:
         """What is said of each segment of the sound, (S,) at 16 kHz in blocks of any length."""
@@ -89,11 +90,7 @@ class LiveScorer:
             segment, source, language = self.words.between(span.start, span.end)
         share = speech_share(span.start, span.end, spoken)
         part = judged(segment, source, language, share, self.options)
-        sound = heard.between(span.start, span.end) if self.rater.wants_sound else None
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self._threads)  # one segment at a time, as fast as it goes
-        (scored,) = self.rater.rated([part], [sound])
-        torch.set_num_threads(threads)
+        scored = self._rated(part, heard.between(span.start, span.end))
         return {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
@@ -102,6 +99,14 @@ class LiveScorer:
             **segment_as_json(number, scored if self.scale == UNIT else scored.to_scale(UNIT, self.scale)),
             "heard": round(heard.seconds, 3),  # seconds of sound that had come when this was said
         }
+
+    def _rated(self, part: Judged, sound: Sound) -> Scored:
+        """One segment, as fast as it goes: by all threads that there were before the model was loaded."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        (scored,) = self.rater.rated([part], [sound if self.rater.wants_sound else None])
+        torch.set_num_threads(threads)
+        return scored
 
 
 class LiveSegmenter:
