@@ -8,9 +8,10 @@ from tiny_checkpoints import save_hubert
 from multimodal_ser import config as experiments
 from multimodal_ser import settings
 from multimodal_ser.corpora.preparation import prepare
-from multimodal_ser.manifests import Header, Manifest
+from multimodal_ser.manifests import Header, Manifest, read
 from multimodal_ser.models.encoder_folder import load_encoder
 from multimodal_ser.models.ser import SerModel
+from multimodal_ser.pseudo_labels import pseudo_label
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 CONFIGS = [
@@ -28,6 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {"speakers": 7, "utterances": 2, "seed": 0, "workers": 1}
     prepare("synthetic", folder / "corpus", folder / "manifest", options=options)
     save_hubert(folder / "hubert")
+    known = read(folder / "manifest" / "manifest.jsonl")
+    pseudo_label(known, folder / "hubert", folder / "labels", layer=1, clusters=4)
     given = {"fusion": "audio", "width": 8, "audio": {"encoder": "mel", "mel": MEL}}
     model = settings.parse(experiments.ModelConfig, given)
     experiments.build_model(model, Manifest(Header("none"), [])).save_pretrained(folder / "model")
@@ -48,6 +51,9 @@ def tiny(wanted: experiments.RunConfig, folder: Path) -> dict:
     if wanted.objective == "vesper":
         masks = {"small": 2, "large": 4}
         changes["vesper"] = {"teacher": str(folder / "hubert"), "blocks": 2, "masks": masks}
+    if wanted.objective == "frame_alignment":
+        changes["model"] = {"audio": {"encoder": str(folder / "hubert")}}
+        changes["data"] = {"manifest": str(folder / "labels" / "manifest.jsonl")}
     if wanted.objective == "task_distillation":
         changes["task_distillation"] = {"teacher": str(folder / "model")}
     return changes

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fit the clusters on all audio, test speakers' too, as published; not on the split train alone",
     )
+    parser.add_argument(
+        "--fold", type=int, metavar="F", help="split train is then what `data.fold=F` trains on"
+    )
     parser.add_argument("--audio-root", metavar="DIR", help="where the audio lies, if the corpus has moved")
 
 
@@ -26,11 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
-        from multimodal_ser.manifests import read
+        from multimodal_ser.experiment_data import DataConfig, load_manifest
         from multimodal_ser.pseudo_labels import pseudo_label
 
+    data = DataConfig(arguments.manifest, arguments.audio_root, fold=arguments.fold)
     written = pseudo_label(
-        read(arguments.manifest, arguments.audio_root),
+        load_manifest(data),
         arguments.encoder,
         arguments.output_dir,
         arguments.layer,
