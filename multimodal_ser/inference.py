@@ -7,7 +7,7 @@ interval around the fullest.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import conformal_radius
-from multimodal_ser.models.ser import WEIGHTS, SerModel
+from multimodal_ser.models.encoding import Encoding
+from multimodal_ser.models.ser import WEIGHTS, Encoded, SerModel
 
 CALIBRATION = "calibration.json"
 COVERAGE = 0.9  # of the intervals
@@ -60,21 +61,30 @@ class Predictor:
     @torch.inference_mode()
     def predict(self, examples: Examples, batch_seconds: float = BATCH_SECONDS) -> pd.DataFrame:
         """One row per utterance, in the order of `examples`."""
-        tokenize = self.model.text.tokenize if self.model.text is not None else None
-        collate = Collate(self.model.config.classes, tokenize)
-        order = DurationBatches(examples.seconds, batch_seconds, shuffle=False).epoch(0)
         readings = self.model.readings
         values = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in readings}
         shares = np.full((len(examples), len(self.model.config.classes)), np.nan)
-        for batch in iterate(loader(examples, collate, order), self.device):
-            rows = batch.indices.cpu().numpy()
-            encoded = self.model.encode(batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask)
+        for rows, _, encoded in self.encoded(examples, batch_seconds):
             for reading in readings:
                 said = self.model.read(encoded, reading)
                 values[reading][rows] = said.dimensions.float().cpu().numpy()
                 if said.logits is not None and reading == readings[0]:
                     shares[rows] = said.logits.float().softmax(1).cpu().numpy()
         return self._table(examples, values, shares)
+
+    def encoded(
+        self, examples: Examples, batch_seconds: float = BATCH_SECONDS
+    ) -> Iterator[tuple[NDArray[np.int64], Encoding | None, Encoded]]:
+        """For every batch its rows among `examples`, what the audio encoder says, and what readings read."""
+        model = self.model
+        collate = Collate(model.config.classes, model.text.tokenize if model.text is not None else None)
+        order = DurationBatches(examples.seconds, batch_seconds, shuffle=False).epoch(0)
+        for batch in iterate(loader(examples, collate, order), self.device):
+            heard = None if model.audio is None else model.audio(batch.waveforms, batch.lengths)
+            encoded = model.encode(
+                batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask, encoding=heard
+            )
+            yield batch.indices.cpu().numpy(), heard, encoded
 
     def _table(self, examples: Examples, values: dict[str, NDArray], shares: NDArray) -> pd.DataFrame:
         columns: dict[str, Sequence] = {"id": [u.id for u in examples.utterances]}

@@ -73,6 +73,7 @@ def test_the_command_writes_page_and_json(tmp_path, capsys):
     page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
     assert "lies deeper" in page
+    assert '<th scope="row">valence lies deeper</th><td class="verdict">undecided</td>' in page
     kept = json.loads((tmp_path / "out" / COMPARISON).read_text(encoding="utf-8"))
     assert table(kept) in said
 

@@ -193,6 +193,38 @@ def test_one_layer_is_refused():
         measure(GENERATOR.standard_normal((100, 1, 4)), choose(utterances(LABELS, NAMES)), np.ones(100))
 
 
+def test_audio_that_is_not_there_is_named(loud, tmp_path, capsys):
+    lines = [
+        Utterance(
+            id=u.id, corpus="t", audio=f"gone/{u.id}.wav", speaker=u.speaker,
+            arousal=u.arousal, valence=u.valence, dominance=u.dominance,
+        )
+        for u in utterances(LABELS, NAMES)
+    ]  # fmt: skip
+    write(tmp_path / "manifest.jsonl", Header("t", audio_root="."), lines)
+    command = ["layers", str(tmp_path / "manifest.jsonl"), "--model", str(loud / "model")]
+    assert main([*command, "-o", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "gone" in said
+    assert "audio" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_without_blocks_is_refused_by_the_command(loud, tmp_path, capsys):
+    shallow = MelEncoder(MelConfig(width=16, blocks=0, heads=2, feedforward=32, bands=20))
+    SerModel(SerConfig(fusion="audio"), shallow, None).save_pretrained(tmp_path / "model")
+    command = ["layers", str(loud / "manifest.jsonl"), "--encoder", str(tmp_path / "model")]
+    assert main([*command, "-o", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    assert "this encoder has one layer" in capsys.readouterr().err
+
+
+def test_layers_that_are_not_numbers_are_refused():
+    features = GENERATOR.standard_normal((100, 3, 4))
+    features[7, 2, 1] = np.nan
+    with pytest.raises(InputError, match=r"layer 2: 1 of 100 rows hold NaN or infinity"):
+        measure(features, choose(utterances(LABELS, NAMES)), np.ones(100))
+
+
 def test_unknown_speakers_and_missing_labels_are_left_out_and_counted():
     some = utterances(LABELS, NAMES)
     some += [

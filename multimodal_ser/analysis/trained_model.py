@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from multimodal_ser.analysis.conclusions import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Verdict, shown
 from multimodal_ser.analysis.relevance import Relevance, interval_of
-from multimodal_ser.batches import DurationBatches
-from multimodal_ser.data import Collate, iterate, loader
-from multimodal_ser.inference import BATCH_SECONDS, Predictor
+from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import Resampling, ccc_of, moment_rows
@@ -35,17 +33,10 @@ def predictions(
     """What each reading says (N, 3), and what the fullest says without each layer of the mix (L, N, 3)."""
     model = predictor.model
     examples = predictor.examples(manifest)
-    tokenize = model.text.tokenize if model.text is not None else None
-    order = DurationBatches(examples.seconds, BATCH_SECONDS, shuffle=False).epoch(0)
     said = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in model.readings}
     count = model.audio.num_layers + 1 if layers and model.audio is not None else 0
     without = np.full((count, len(examples), len(DIMENSIONS)), np.nan)
-    for batch in iterate(loader(examples, Collate(model.config.classes, tokenize), order), predictor.device):
-        rows = batch.indices.cpu().numpy()
-        encoding = None if model.audio is None else model.audio(batch.waveforms, batch.lengths)
-        encoded = model.encode(
-            batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask, encoding=encoding
-        )
+    for rows, encoding, encoded in predictor.encoded(examples):
         for name in model.readings:
             said[name][rows] = model.read(encoded, name).dimensions.double().cpu().numpy()
         for layer in range(count):
