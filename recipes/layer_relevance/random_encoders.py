@@ -2,8 +2,8 @@
 
     python recipes/layer_relevance/random_encoders.py MANIFEST WORK_FOLDER SEED...
 
-Each seed is one encoder of HuBERT-base's size with random weights, saved as a checkpoint and measured as any other
-by `multimodal-ser layers`, on the shortest clips of every speaker.
+Each seed is one encoder of HuBERT-base's size with random weights, saved as a checkpoint and measured as any
+other by `multimodal-ser layers`, on the shortest clips of every speaker.
 """
 
 import json
