@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from multimodal_ser.audio_store import decode
 from multimodal_ser.batches import DurationBatches
 from multimodal_ser.cache import hash_unchanged, write_json
-from multimodal_ser.data import Collate, Examples, iterate, loader
+from multimodal_ser.data import Batch, Collate, Examples, iterate, loader
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import conformal_radius
-from multimodal_ser.models.encoding import Encoding
-from multimodal_ser.models.ser import WEIGHTS, Encoded, SerModel
+from multimodal_ser.models.ser import WEIGHTS, SerModel
 
 CALIBRATION = "calibration.json"
 COVERAGE = 0.9  # of the intervals
@@ -64,7 +63,9 @@ class Predictor:
         readings = self.model.readings
         values = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in readings}
         shares = np.full((len(examples), len(self.model.config.classes)), np.nan)
-        for rows, _, encoded in self.encoded(examples, batch_seconds):
+        for batch in self.batches(examples, batch_seconds):
+            rows = batch.indices.cpu().numpy()
+            encoded = self.model.encode(batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask)
             for reading in readings:
                 said = self.model.read(encoded, reading)
                 values[reading][rows] = said.dimensions.float().cpu().numpy()
@@ -72,19 +73,12 @@ class Predictor:
                     shares[rows] = said.logits.float().softmax(1).cpu().numpy()
         return self._table(examples, values, shares)
 
-    def encoded(
-        self, examples: Examples, batch_seconds: float = BATCH_SECONDS
-    ) -> Iterator[tuple[NDArray[np.int64], Encoding | None, Encoded]]:
-        """For every batch its rows among `examples`, what the audio encoder says, and what readings read."""
-        model = self.model
-        collate = Collate(model.config.classes, model.text.tokenize if model.text is not None else None)
+    def batches(self, examples: Examples, batch_seconds: float = BATCH_SECONDS) -> Iterator[Batch]:
+        """The utterances on this model's device, the longest first."""
+        tokenize = self.model.text.tokenize if self.model.text is not None else None
+        collate = Collate(self.model.config.classes, tokenize)
         order = DurationBatches(examples.seconds, batch_seconds, shuffle=False).epoch(0)
-        for batch in iterate(loader(examples, collate, order), self.device):
-            heard = None if model.audio is None else model.audio(batch.waveforms, batch.lengths)
-            encoded = model.encode(
-                batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask, encoding=heard
-            )
-            yield batch.indices.cpu().numpy(), heard, encoded
+        return iterate(loader(examples, collate, order), self.device)
 
     def _table(self, examples: Examples, values: dict[str, NDArray], shares: NDArray) -> pd.DataFrame:
         columns: dict[str, Sequence] = {"id": [u.id for u in examples.utterances]}

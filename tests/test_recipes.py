@@ -20,6 +20,14 @@ CONFIGS = [
     for path in sorted(RECIPES.glob("*/*.yaml"))
     if experiments.load_config(path).objective == "supervised"  # the others: test_pretraining_recipes.py
 ]
+# One of each kind of encoder and fusion; the others take too long for the default tests.
+QUICK = {
+    "msp_podcast/audio_text",
+    "msp_podcast/whisper_audio",
+    "emobank/text",
+    "emodb/mel",
+    "synthetic/concat",
+}
 SCRIPTS = sorted(RECIPES.glob("*/run.sh"))
 
 
@@ -52,7 +60,14 @@ def tiny(config: Path, checkpoints: dict[str, Path]) -> list[str]:
     return changes
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(x, id=named(x), marks=[] if named(x) in QUICK else [pytest.mark.slow]) for x in CONFIGS],
+)
 def test_every_experiment_trains_two_steps_and_leaves_a_model(path, checkpoints, manifest, tmp_path):
     changes = [
         *tiny(path, checkpoints),

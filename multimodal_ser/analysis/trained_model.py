@@ -36,7 +36,12 @@ def predictions(
     said = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in model.readings}
     count = model.audio.num_layers + 1 if layers and model.audio is not None else 0
     without = np.full((count, len(examples), len(DIMENSIONS)), np.nan)
-    for rows, encoding, encoded in predictor.encoded(examples):
+    for batch in predictor.batches(examples):
+        rows = batch.indices.cpu().numpy()
+        encoding = None if model.audio is None else model.audio(batch.waveforms, batch.lengths)
+        encoded = model.encode(
+            batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask, encoding=encoding
+        )
         for name in model.readings:
             said[name][rows] = model.read(encoded, name).dimensions.double().cpu().numpy()
         for layer in range(count):
