@@ -18,12 +18,9 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def hubert_flops(encoder: HubertEncoder, samples: int) -> float:
     """Arithmetic of a HuBERT-like encoder on one clip."""
-    settings, frames, width_in, total = encoder.network.config, samples, 1, 0.0
-    layout = zip(settings.conv_dim, settings.conv_kernel, settings.conv_stride, strict=True)
-    for width, kernel, stride in layout:
-        frames = (frames - kernel) // stride + 1
-        total += 2.0 * frames * width * width_in * kernel
-        width_in = width
+    settings = encoder.network.config
+    total, frames = front_end_flops(encoder, samples)
+    width_in = settings.conv_dim[-1]
     width = settings.hidden_size
     total += 2.0 * frames * width_in * width
     # An even kernel is padded by half its size on both sides: one frame more, dropped afterwards.
@@ -33,6 +30,17 @@ def hubert_flops(encoder: HubertEncoder, samples: int) -> float:
     linear = 2.0 * frames * (4 * width**2 + 2 * width * settings.intermediate_size)
     attention = 4.0 * frames**2 * width
     return total + settings.num_hidden_layers * (linear + attention)
+
+
+def front_end_flops(encoder: HubertEncoder, samples: int) -> tuple[float, int]:
+    """Arithmetic of the convolutions below the blocks, and how many frames they give."""
+    settings, frames, width_in, total = encoder.network.config, samples, 1, 0.0
+    layout = zip(settings.conv_dim, settings.conv_kernel, settings.conv_stride, strict=True)
+    for width, kernel, stride in layout:
+        frames = (frames - kernel) // stride + 1
+        total += 2.0 * frames * width * width_in * kernel
+        width_in = width
+    return total, frames
 
 
 def peak(precision: str) -> float | None:

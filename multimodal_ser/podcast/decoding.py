@@ -48,9 +48,9 @@ def cuts(media: Path, times: Sequence[tuple[float, float]]) -> Iterator[NDArray]
         yield held[begin - first : stop - first].copy()
 
 
-def ahead(blocks: Iterator[NDArray]) -> Iterator[NDArray]:
-    """The same blocks, decoded by another thread while the last ones are used."""
-    waiting: queue.Queue = queue.Queue(AHEAD)
+def ahead(blocks: Iterator[NDArray], most: int = AHEAD) -> Iterator[NDArray]:
+    """The same blocks, read by another thread while the last ones are used; `most` wait, 0 = any number."""
+    waiting: queue.Queue = queue.Queue(most)
     gone = threading.Event()
 
     def put(item: Any) -> bool:

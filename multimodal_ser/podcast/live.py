@@ -7,8 +7,6 @@ of speech that does not end is cut in a dip of its last second and a half.
 
 import contextlib
 import os
-import queue
-import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,9 +18,11 @@ import soxr
 import torch
 
 from multimodal_ser.audio import SAMPLE_RATE
+from multimodal_ser.audio_store import FULL_SCALE
 from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import UNIT, Scale
+from multimodal_ser.podcast.decoding import ahead
 from multimodal_ser.podcast.engine import EngineOptions, judged
 from multimodal_ser.podcast.rating import Judged, Rater, Sound
 from multimodal_ser.podcast.segments import SegmentPolicy, window_of, words_of
@@ -240,7 +240,7 @@ def _converted(stream: BinaryIO, rate: int) -> Iterator[Sound]:
     while data := stream.read1(round(rate * BLOCK_SECONDS) * _BYTES):
         data = rest + data
         rest = data[len(data) - len(data) % _BYTES :]
-        block = np.frombuffer(data[: len(data) - len(rest)], "<i2").astype(np.float32) / 32768
+        block = np.frombuffer(data[: len(data) - len(rest)], "<i2").astype(np.float32) / FULL_SCALE
         block = block if resampler is None else resampler.resample_chunk(block)
         if len(block):
             yield block
@@ -249,22 +249,5 @@ def _converted(stream: BinaryIO, rate: int) -> Iterator[Sound]:
 
 
 def read_ahead(blocks: Iterator[Sound]) -> Iterator[Sound]:
-    """The same blocks, read by a thread: while a segment is scored, a microphone must not wait."""
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            for block in blocks:
-                waiting.put((block, None))
-            waiting.put((None, None))
-        except BaseException as error:
-            waiting.put((None, error))
-
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        block, error = waiting.get()
-        if error is not None:
-            raise error
-        if block is None:
-            return
-        yield block
+    """The same blocks, however many wait: while a segment is scored, a microphone must not."""
+    return ahead(blocks, most=0)

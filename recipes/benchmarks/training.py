@@ -22,7 +22,7 @@ import torch
 
 from multimodal_ser.audio_store import AudioStore
 from multimodal_ser.batches import DurationBatches
-from multimodal_ser.bench.limit import hubert_flops
+from multimodal_ser.bench.limit import front_end_flops, hubert_flops
 from multimodal_ser.data import Collate, Examples, Feed, iterate
 from multimodal_ser.manifests import Header, Manifest
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, HubertEncoderConfig
@@ -79,23 +79,11 @@ def corpus(hours: float, folder: Path) -> Examples:
     return Examples(Manifest(Header("noise"), utterances), store)
 
 
-def front_end_flops(encoder: HubertEncoder) -> float:
-    """Arithmetic of the convolutions alone, on a typical clip."""
-    settings, frames, width_in, total = encoder.network.config, TYPICAL, 1, 0.0
-    for width, kernel, stride in zip(
-        settings.conv_dim, settings.conv_kernel, settings.conv_stride, strict=True
-    ):
-        frames = (frames - kernel) // stride + 1
-        total += 2.0 * frames * width * width_in * kernel
-        width_in = width
-    return total
-
-
 def flops_per_second(
     trained: HubertEncoder, teacher: HubertEncoder | None = None, front_end: str = "frozen"
 ) -> float:
     """Arithmetic of a training step per second of audio; front_end: see CASES."""
-    front = front_end_flops(trained)
+    front, _ = front_end_flops(trained, TYPICAL)
     above = hubert_flops(trained, TYPICAL) - front
     total = 3 * above + {"frozen": 1, "trainable": 3, "cached": 0}[front_end] * front
     if teacher is not None:
