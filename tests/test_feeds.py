@@ -13,14 +13,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-import torch
+from tiny_checkpoints import save_ser_model
 
 from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.mel import MelConfig, MelEncoder
-from multimodal_ser.models.ser import SerConfig, SerModel
-from multimodal_ser.models.text import TextEncoder
 from multimodal_ser.offline import OfflineError
 from multimodal_ser.podcast import downloads
 from multimodal_ser.podcast.downloads import checked_address, download
@@ -375,12 +372,7 @@ def test_titles_become_names() -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    mel = MelEncoder(MelConfig(bands=12, width=16, blocks=1, heads=2, feedforward=16))
-    text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
-    SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
-    return folder
+    return save_ser_model(tmp_path_factory.mktemp("model"))
 
 
 def test_a_feed_is_scored_with_its_transcripts_and_what_fails_is_a_row(

@@ -9,14 +9,13 @@ import pytest
 import soundfile
 import soxr
 import torch
+from tiny_checkpoints import save_ser_model
 
 from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import Episode, make_episode
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
-from multimodal_ser.models.mel import MelConfig, MelEncoder
-from multimodal_ser.models.ser import SerConfig, SerModel
-from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.ser import SerModel
 from multimodal_ser.podcast.live import LiveSegmenter, Words, blocks_of
 from multimodal_ser.podcast.segments import SegmentPolicy, segments_of, speech_cues
 from multimodal_ser.transcripts.silero import SileroDetector, is_installed
@@ -33,12 +32,7 @@ DEADLINE = 2.0  # seconds
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    mel = MelEncoder(MelConfig(bands=12, width=16, blocks=1, heads=2, feedforward=16))
-    text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
-    SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
-    return folder
+    return save_ser_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

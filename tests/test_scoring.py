@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import save_ser_model
 
 from multimodal_ser import audio
 from multimodal_ser.backends.gate import write_gate
@@ -21,9 +22,7 @@ from multimodal_ser.cache import write_json
 from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.labels import DIMENSIONS
-from multimodal_ser.models.mel import MelConfig, MelEncoder
-from multimodal_ser.models.ser import SerConfig, SerModel
-from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.ser import SerModel
 from multimodal_ser.podcast import scoring
 from multimodal_ser.podcast.engine import Engine, EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
@@ -39,11 +38,7 @@ RADIUS = 0.25
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network with calibration."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    mel = MelEncoder(MelConfig(bands=12, width=16, blocks=1, heads=2, feedforward=16))
-    text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
-    SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
+    folder = save_ser_model(tmp_path_factory.mktemp("model"))
     radius = {reading: dict.fromkeys(DIMENSIONS, RADIUS) for reading in ("fused", "audio", "text")}
     write_json(folder / "calibration.json", {"coverage": 0.9, "utterances": 100, "radius": radius})
     return folder

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import torch
 
+from multimodal_ser.models.mel import MelConfig, MelEncoder
+from multimodal_ser.models.ser import SerConfig, SerModel
+from multimodal_ser.models.text import TextEncoder
+
 
 def save_hubert(folder: Path, layers: int = 2) -> Path:
     """A DistilHuBERT-like folder: group norm in the front end, 16 wide."""
@@ -63,4 +67,13 @@ def save_distilbert(folder: Path) -> Path:
     settings = DistilBertConfig(vocab_size=len(words), dim=16, n_layers=2, n_heads=2, hidden_dim=32)
     DistilBertModel(settings).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_ser_model(folder: Path) -> Path:
+    """An untrained network that hears log-mel bands and reads."""
+    torch.manual_seed(0)
+    mel = MelEncoder(MelConfig(bands=12, width=16, blocks=1, heads=2, feedforward=16))
+    text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
+    SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
     return folder
