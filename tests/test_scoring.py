@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -309,6 +310,36 @@ def test_words_that_a_recogniser_hears_are_read_where_it_was_sure(
         assert ("improbable" in segment.flags) is not is_sure
         assert (segment.dimensions["valence"].text is not None) is is_sure
     assert {segment.text_source for segment in timeline.segments} == {"asr:scripted-1", "untrusted"}
+
+
+def test_plain_text_gets_the_times_of_the_words_that_are_heard(
+    episodes: Path, model: Path, tmp_path: Path
+) -> None:
+    options = ScoreOptions(model, tmp_path, EngineOptions(detector="energy"), make_transcriber=Scripted)
+    scoring.score(jobs_of([episodes / "third.ogg"]), options).raise_failures()
+    heard = [(s.start, s.end, s.text) for s in read(tmp_path / "third.emotion.json").segments]
+    text = tmp_path / "third.txt"
+    text.write_text("\n".join(f"Ann: {words.title()}" for *_, words in heard), encoding="utf-8")
+    options = replace(options, engine=replace(options.engine, align=True), formats=("csv",))
+    scoring.score(jobs_of([episodes / "third.ogg"], transcript=text), options).raise_failures()
+    timeline = read(tmp_path / "third.emotion.json")
+    assert timeline.transcript["source"] == "txt, times of asr:scripted-1"
+    assert timeline.transcript["file"] == "third.txt"
+    assert timeline.language == "en"
+    assert [(s.start, s.end, s.text.lower()) for s in timeline.segments] == heard
+    assert {(s.speaker, s.text_source) for s in timeline.segments} == {("Ann", timeline.transcript["source"])}
+
+
+def test_plain_text_without_times_says_what_to_do(
+    episodes: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("Who would have thought so?", encoding="utf-8")
+    media = episodes / "third.ogg"
+    assert score(media, model, tmp_path / "out", "--transcript", str(text)) == 3
+    assert "--asr whisper --align" in (tmp_path / "out" / "errors.csv").read_text(encoding="utf-8")
+    assert score(media, model, tmp_path / "out", "--transcript", str(text), "--align") == 2
+    assert "--align needs a recogniser" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--speakers", type=Path, metavar="F.rttm", help="who speaks when, of a single recording")
     add("--asr", metavar="ENGINE", help="recognise words where no transcript is: whisper or faster-whisper")
     add("--asr-model", default="base", metavar="MODEL", help="name of its model, or its file or folder")
+    add("--align", action="store_true", help="give plain text (.txt) the times of the words that --asr hears")
     add("--language", metavar="CODE", help="of the recordings, for --asr; recognised if it is not given")
     add(
         "--expect",
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.speech,
                 trust=TrustConfig(languages=tuple(arguments.expect)),
                 keep_untrusted=arguments.keep_untrusted,
+                align=arguments.align,
             ),
             tuple(arguments.formats or _default_formats()),
             Scale.parse(arguments.scale),
@@ -141,6 +143,8 @@ def _check_sources(arguments: argparse.Namespace) -> None:
         raise InputError(
             "--live writes to standard output; leave out -o" if arguments.live else "-o DIR is missing"
         )
+    if arguments.align and arguments.asr is None:
+        raise InputError("--align needs a recogniser, which hears the words in their time: --asr whisper")
     of_a_feed = {name: getattr(arguments, name) for name in ("newest", "since", "until")}
     if not arguments.feed and any(value is not None for value in of_a_feed.values()):
         raise InputError("--newest, --since and --until choose among the episodes of a --feed")
@@ -207,7 +211,7 @@ def _transcriber(arguments: argparse.Namespace, device: str):
 
     from multimodal_ser.transcripts.asr import AsrOptions, load_transcriber
 
-    options = AsrOptions(language=arguments.language)
+    options = AsrOptions(language=arguments.language, times="words" if arguments.align else "segments")
     if arguments.device == "auto" and device == "mps":  # where Whisper's word alignment does not run
         device = "cpu"
     return partial(load_transcriber, arguments.asr, arguments.asr_model, options, device)

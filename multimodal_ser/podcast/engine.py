@@ -21,8 +21,9 @@ from multimodal_ser.podcast.rating import Judged, Rater, Sound
 from multimodal_ser.podcast.segments import SegmentPolicy, segments_of, speech_cues
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import NO_WORDS, UNTRUSTED, Timeline
+from multimodal_ser.transcripts.aligning import aligned
 from multimodal_ser.transcripts.asr import SOURCE_PREFIX, Transcriber
-from multimodal_ser.transcripts.cues import Cue, Transcript
+from multimodal_ser.transcripts.cues import Cue, Transcript, words_of
 from multimodal_ser.transcripts.listening import Cut, Listener, language_of
 from multimodal_ser.transcripts.reading import read_speakers, read_transcript
 from multimodal_ser.transcripts.speakers import attach_speakers
@@ -41,6 +42,7 @@ class EngineOptions:
     speech: SpeechOptions = field(default_factory=SpeechOptions)
     trust: TrustConfig = field(default_factory=TrustConfig)
     keep_untrusted: bool = False  # read the words in spite of the gate's verdict; the flags still say it
+    align: bool = False  # give plain text the times of the words that the recogniser hears
 
     def in_key(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,8 +130,24 @@ class Engine:
             blocks = seconds.passing(ahead(audio.stream(job.media, BLOCK_SECONDS)))
             spans = list(speech_spans(blocks, self.detector, self.options.speech))
             if job.transcript is not None:
-                transcript = read_transcript(job.transcript, seconds.total)
+                transcript = self._timed(read_transcript(job.transcript, seconds.total), job, seconds.total)
         return self._with_speakers(job, _Heard.of(transcript, spans, seconds.total))
+
+    def _timed(self, transcript: Transcript, job: Job, seconds: float) -> Transcript:
+        """With times for its words, if it has none and they are wanted."""
+        if transcript.timed:
+            return transcript
+        if not self.options.align or self.listener is None:
+            raise InputError(
+                f"{transcript.path}: plain text without times; let a recogniser find when its words are said "
+                "(--asr whisper --align) or what is said (--asr whisper --transcript none), or give a "
+                "transcript with times"
+            )
+        passages = self.listener.listen(Cut(job.media))
+        heard = [word for passage in passages for cue in passage.cues for word in words_of(cue)]
+        source = f"{transcript.source}, times of {SOURCE_PREFIX}{self.listener.transcriber.name}"
+        found = aligned(transcript, sorted(heard, key=lambda word: word.start), seconds)
+        return replace(found, source=source, language=language_of(passages))
 
     def _with_speakers(self, job: Job, heard: "_Heard") -> "_Heard":
         if job.speakers is None:
@@ -166,11 +184,6 @@ class _Heard:
         if transcript is None:
             about = {"source": NO_WORDS, "file": None, "problems": []}
             return cls((), spans, seconds, NO_WORDS, None, about, speech)
-        if not transcript.timed:
-            raise InputError(
-                f"{transcript.path}: plain text without times cannot be scored; let Whisper find the words "
-                "(--transcript none --asr whisper), or give a transcript with times"
-            )
         about = {
             "source": transcript.source,
             "file": transcript.path.name if transcript.path is not None else None,

@@ -25,9 +25,9 @@ from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast.decoding import ahead
 from multimodal_ser.podcast.engine import EngineOptions, judged
 from multimodal_ser.podcast.rating import Judged, Rater, Sound
-from multimodal_ser.podcast.segments import SegmentPolicy, window_of, words_of
+from multimodal_ser.podcast.segments import SegmentPolicy, window_of
 from multimodal_ser.podcast.timeline import NO_WORDS, SCHEMA_VERSION, Scored, segment_as_json
-from multimodal_ser.transcripts.cues import Cue
+from multimodal_ser.transcripts.cues import Cue, words_of
 from multimodal_ser.transcripts.reading import read_transcript
 from multimodal_ser.transcripts.speech import Span, SpanTracker, SpeechOptions, detector_named, speech_share
 

@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.transcripts.cues import Cue, Word, mean_confidence
+from multimodal_ser.transcripts.cues import Cue, Word, mean_confidence, words_of
 from multimodal_ser.transcripts.nist import Turn
 from multimodal_ser.transcripts.speech import Span
 
@@ -171,20 +171,6 @@ def _together(first: Cue, second: Cue) -> Cue:
             filter(None, (first.compression_ratio, second.compression_ratio)), default=None
         ),
     )
-
-
-def words_of(cue: Cue) -> list[Word]:
-    """The words with times; where there are none, by their share of the letters."""
-    if cue.words and all(word.start is not None for word in cue.words):
-        return list(cue.words)
-    texts = cue.text.split()
-    letters = sum(len(text) + 1 for text in texts)
-    words, position = [], 0
-    for text in texts:
-        start = cue.start + (cue.end - cue.start) * position / letters
-        position += len(text) + 1
-        words.append(Word(text, start, cue.start + (cue.end - cue.start) * position / letters))
-    return words
 
 
 def _cut(cue: Cue, longest: float) -> list[Cue]:

@@ -105,6 +105,20 @@ def mean_confidence(words: Iterable[Word]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def words_of(cue: Cue) -> list[Word]:
+    """The words with times; where there are none, by their share of the letters."""
+    if cue.words and all(word.start is not None for word in cue.words):
+        return list(cue.words)
+    texts = cue.text.split()
+    letters = sum(len(text) + 1 for text in texts)
+    words, position = [], 0
+    for text in texts:
+        start = cue.start + (cue.end - cue.start) * position / letters
+        position += len(text) + 1
+        words.append(Word(text, start, cue.start + (cue.end - cue.start) * position / letters))
+    return words
+
+
 def cues_of_words(words: list[Word], places: list[str]) -> Iterator[Cue]:
     """Cues from words in order of time: a new one after a pause and where the speaker changes."""
     breaks = [

@@ -31,8 +31,8 @@ LONGEST_PHRASE = 12  # words of a repeated phrase
 FEWEST_WORDS = 6  # from which a rate says something
 FEWEST_WORDS_FOR_LANGUAGE = 12  # different ones
 WORDS_PER_SIGN = 0.6  # of scripts without blanks: a Chinese word has about 1.6 signs
-_SIGNS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+SIGNS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _CREDITS = re.compile(
     r"amara\.org|opensubtitles|(sub|cap)titl(es|ed|ing) by\b|transcri(bed|ption) by\b"
     r"|untertitel(ung)?\b.{0,40}\b(zdf|ard|swr|wdr|ndr|orf|srf)\b|sous-titr(es|age)\b.{0,40}\b(par|st)\b"
@@ -90,7 +90,7 @@ def judge(
     the recogniser or the transcript says.
     """
     config = config or TrustConfig()
-    words = [word.lower() for word in _WORD.findall(cue.text)]
+    words = [word.lower() for word in WORD.findall(cue.text)]
     if not words or not has_words(cue.text):
         return Trust(False, ("empty",))
     held = {
@@ -130,8 +130,8 @@ def compression_ratio(cue: Cue) -> float:
 
 def word_count(text: str) -> float:
     """Words, where scripts without blanks count signs."""
-    signs = len(_SIGNS.findall(text))
-    return len(_WORD.findall(_SIGNS.sub(" ", text))) + WORDS_PER_SIGN * signs
+    signs = len(SIGNS.findall(text))
+    return len(WORD.findall(SIGNS.sub(" ", text))) + WORDS_PER_SIGN * signs
 
 
 def _rates(cue: Cue, speech_share: float | None, config: TrustConfig) -> dict[str, bool]:
