@@ -23,7 +23,6 @@ CONFIGS = [
 # One of each kind of encoder and fusion; the others take too long for the default tests.
 QUICK = {
     "msp_podcast/audio_text",
-    "msp_podcast/whisper_audio",
     "emobank/text",
     "emodb/mel",
     "synthetic/concat",
@@ -51,7 +50,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(config: Path, checkpoints: dict[str, Path]) -> list[str]:
     """The changes that put tiny weights in the place of published ones."""
     wanted = experiments.load_config(config)
-    changes = []
+    changes = ["model.width=32"]
     if "audio" in wanted.model.branches and wanted.model.audio.encoder != "mel":
         kind = wanted.model.audio.kind or ("whisper" if "whisper" in wanted.model.audio.encoder else "hubert")
         changes += [f"model.audio.encoder={checkpoints[kind]}", f"model.audio.kind={kind}"]
@@ -74,7 +73,7 @@ def test_every_experiment_trains_two_steps_and_leaves_a_model(path, checkpoints,
         f"data.manifest={manifest}",
         f"data.cache={manifest.parent / 'cache'}",
         "training.max_steps=2",
-        "training.batch_seconds=30",
+        "training.batch_seconds=15",
         "training.device=cpu",
     ]
     progress = experiments.run(experiments.load_config(path, changes), tmp_path / "run")

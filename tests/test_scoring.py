@@ -24,9 +24,10 @@ from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.models.ser import SerModel
-from multimodal_ser.podcast import scoring
+from multimodal_ser.podcast import rating, scoring
 from multimodal_ser.podcast.engine import Engine, EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
+from multimodal_ser.podcast.rating import Rater
 from multimodal_ser.podcast.scoring import ScoreOptions
 from multimodal_ser.podcast.timeline import read
 from multimodal_ser.textgrids import read_tiers
@@ -91,6 +92,29 @@ def test_a_row_is_what_the_model_says_of_that_stretch_and_those_words(
                 assert found == pytest.approx(alone, abs=1e-5)
         arousal = row["dimensions"]["arousal"]
         assert arousal["high"] - arousal["fused"] == pytest.approx(RADIUS, abs=2e-6)
+
+
+def test_batches_by_length_as_on_a_gpu_give_what_each_gives_alone(model: Path, monkeypatch) -> None:
+    rater = Rater(model, device="cpu")
+    generator = np.random.default_rng(0)
+    lengths = [0.4, 3.0, 1.1, 6.0, 0.5, 2.0, 1.0]
+    sounds = [(generator.standard_normal(round(s * 16_000)) * 0.1).astype(np.float32) for s in lengths]
+    judged = [
+        (Cue(0.0, seconds, "who would have thought" if n % 2 else ""), "vtt", ())
+        for n, seconds in enumerate(lengths)
+    ]
+    alone = list(rater.rated(judged, sounds))
+    ran = []
+    run = rater._run
+    monkeypatch.setattr(rater, "_run", lambda pairs: ran.append(len(pairs)) or run(pairs))
+    monkeypatch.setattr(rater, "_values", lambda pairs: rater._batched(list(pairs)))
+    monkeypatch.setattr(rating, "GPU_SECONDS", 6.0)
+    together = list(rater.rated(judged, sounds))
+    assert ran == [1, 2, 4]  # 6 s; 3 s and 2 s; 1.1, 1.0, 0.5 and 0.4 s
+    for a, b in zip(alone, together, strict=True):
+        for name in DIMENSIONS:
+            assert b.dimensions[name].fused == pytest.approx(a.dimensions[name].fused, abs=1e-5)
+            assert b.dimensions[name].audio == pytest.approx(a.dimensions[name].audio, abs=1e-5)
 
 
 def test_what_is_scored_beside_it_in_which_order_and_by_how_many_does_not_show(

@@ -1,0 +1,101 @@
+"""Scoring with speech recognition: a Whisper of true size with random weights, over one recording.
+
+    python recipes/benchmarks/recognition.py MODEL MEDIA WORK [--size base] [--tokens 100] [--threads 2]
+
+MODEL is a model folder, MEDIA a recording; a transcript beside it is not read. Random weights never end a
+text of their own accord, so each window gets TOKENS tokens: about what people say in half a minute (150 words
+a minute, 1.3 tokens a word). No window is decoded a second time, as the random text would always ask for. So
+this is the speed of the arithmetic, not a measurement of what real weights hear. Prints JSON.
+"""
+
+import argparse
+import dataclasses
+import json
+import resource
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from whisper.model import ModelDimensions, Whisper
+
+from multimodal_ser.audio import duration
+from multimodal_ser.podcast.engine import EngineOptions
+from multimodal_ser.podcast.jobs import jobs_of
+from multimodal_ser.podcast.scoring import ScoreOptions, score
+from multimodal_ser.transcripts.asr import AsrOptions
+from multimodal_ser.transcripts.openai_engine import WhisperTranscriber
+
+# Width, heads and layers, of encoder and decoder alike.
+SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
+
+
+class Limited(WhisperTranscriber):
+    """Ends each text after so many tokens."""
+
+    def __init__(self, model: str, options: AsrOptions, tokens: int, threads: int) -> None:
+        super().__init__(model, options, "cpu", threads)
+        self.tokens = tokens
+
+    def _decoding(self, temperature: float):
+        return dataclasses.replace(super()._decoding(temperature), sample_len=self.tokens)
+
+
+def transcriber(model: str, tokens: int, own_threads: int, threads: int) -> Limited:
+    return Limited(model, AsrOptions(language="en", temperatures=(0.0,)), tokens, own_threads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("media", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    weights = saved(options.work / f"{options.size}.pt", options.size)
+    make = partial(transcriber, str(weights), options.tokens, options.threads)
+    output = options.work / "out"
+    for path in output.glob("*"):
+        path.unlink()
+    started, before = time.monotonic(), time.process_time()
+    run = score(
+        jobs_of([options.media], look_beside=False),
+        ScoreOptions(options.model, output, EngineOptions(), make_transcriber=make, device="cpu"),
+    )
+    took, cpu = time.monotonic() - started, time.process_time() - before
+    run.raise_failures()
+    seconds = duration(options.media)
+    found = {
+        "whisper": options.size,
+        "tokens_per_window": options.tokens,
+        "threads": options.threads,
+        "episode_seconds": round(seconds, 1),
+        "seconds": round(took, 1),
+        "cpu_seconds": round(cpu, 1),
+        "times_real_time": round(seconds / took, 1),
+        "times_real_time_per_cpu_second": round(seconds / cpu, 1),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    json.dump(found, sys.stdout, indent=2)
+    print()
+
+
+def saved(path: Path, size: str) -> Path:
+    """A checkpoint of that size with random weights, as openai-whisper's own files are."""
+    if not path.is_file():
+        width, heads, layers = SIZES[size]
+        dims = ModelDimensions(80, 1500, width, heads, layers, 51865, 448, width, heads, layers)
+        torch.manual_seed(0)
+        model = Whisper(dims)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        torch.save({"dims": dataclasses.asdict(dims), "model_state_dict": model.state_dict()}, path)
+    return path
+
+
+if __name__ == "__main__":
+    main()
