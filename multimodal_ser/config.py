@@ -22,12 +22,15 @@ from multimodal_ser.experiment_data import DataConfig, changes, decoded, load_ma
 from multimodal_ser.inference import CALIBRATION, Predictor, calibrate, model_folder
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest
-from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
+from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio, model_folder_of
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
+from multimodal_ser.models.pretrained import read_settings
+from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 from multimodal_ser.objectives.distillation import DistillationConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig
+from multimodal_ser.objectives.joining import Joining, JoiningConfig
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
 from multimodal_ser.objectives.task_distillation import TaskDistillation, TaskDistillationConfig
@@ -45,7 +48,8 @@ ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may ch
 class TextConfig:
     """The text branch."""
 
-    encoder: str = DEFAULT_ENCODER  # a hub name or folder, or `small`: untrained, on the training text
+    # A hub name or folder, a run or model folder, or `small`: untrained, on the training text.
+    encoder: str = DEFAULT_ENCODER
     frozen: str = "embeddings"
     width: int = 128  # of a small encoder, and what follows
     blocks: int = 2
@@ -87,6 +91,7 @@ class RunConfig:
     # Of the objective of the same name; all but `supervised` have such a section, and it alone is read.
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     task_distillation: TaskDistillationConfig = field(default_factory=TaskDistillationConfig)
+    joining: JoiningConfig = field(default_factory=JoiningConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     vesper: VesperConfig = field(default_factory=VesperConfig)
@@ -120,6 +125,15 @@ def _task_distillation(config: RunConfig, training: Manifest) -> Objective:
     return TaskDistillation(build_model(config.model, training), config.loss, teacher)
 
 
+def _joining(config: RunConfig, training: Manifest) -> Objective:
+    audio, text = config.joining.audio_teachers, config.joining.text_teacher
+    if not text:
+        raise InputError("joining.text_teacher is not set: --set joining.text_teacher=FOLDER")
+    model = build_model(config.model, training)
+    hearing = [SerModel.from_pretrained(model_folder(folder)) for folder in audio]
+    return Joining(model, config.joining, hearing, SerModel.from_pretrained(model_folder(text)))
+
+
 def _pretraining(config: RunConfig, training: Manifest) -> Objective:
     section = getattr(config, config.objective)
     return PRETRAINING[config.objective](config.model.audio, section, config.training)
@@ -129,6 +143,7 @@ def _pretraining(config: RunConfig, training: Manifest) -> Objective:
 OBJECTIVES: dict[str, Callable[[RunConfig, Manifest], Objective]] = {
     "supervised": _supervised,
     "task_distillation": _task_distillation,
+    "joining": _joining,
     **dict.fromkeys(PRETRAINING, _pretraining),
 }
 
@@ -218,10 +233,21 @@ def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
     if config.encoder == "small":
         texts = [utterance.text or "" for utterance in training.utterances]
         return TextEncoder.small(texts, config.width, config.blocks, vocabulary=config.vocabulary)
-    encoder = TextEncoder.from_pretrained(config.encoder)
+    encoder = load_text_encoder(config.encoder)
     if config.frozen == "embeddings":
         encoder.freeze_embeddings()
     return encoder.requires_grad_(False) if config.frozen == "all" else encoder
+
+
+def load_text_encoder(name_or_folder: str) -> TextEncoder:
+    """The text encoder of a checkpoint, or of a model of ours."""
+    folder = model_folder_of(name_or_folder)
+    if not (folder / SETTINGS).is_file() or read_settings(folder).get("format") != MODEL_FORMAT:
+        return TextEncoder.from_pretrained(name_or_folder)
+    text = SerModel.from_pretrained(folder).text
+    if text is None:
+        raise InputError(f"the model in {folder} hears only: it has no text encoder")
+    return text
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, Any]:

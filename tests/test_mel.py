@@ -230,3 +230,24 @@ def test_a_config_that_went_through_json_builds_the_same_network() -> None:
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         MelEncoder.from_config(settings)
+
+
+@torch.inference_mode()
+def test_the_speech_level_hears_neither_gain_nor_silence_around_a_clip() -> None:
+    log_mel = LogMel(40, normalise_level=True, speech_level=True)
+    speech = noise(1, 32_000) * torch.linspace(0.5, 2, 32_000)
+    frames = log_mel(speech, torch.tensor([32_000]))[0]
+    louder = log_mel(4 * speech, torch.tensor([32_000]))[0]
+    torch.testing.assert_close(louder, frames, rtol=0, atol=1e-4)
+    # Two seconds of silence in front: 200 frames later the same values, though the clip's power has halved.
+    padded = torch.nn.functional.pad(speech, (32_000, 0))
+    late = log_mel(padded, torch.tensor([64_000]))[0, 200:]
+    assert float((late - frames[: len(late)]).abs().max()) < 0.05
+    of_clip = LogMel(40, normalise_level=True)
+    moved = of_clip(padded, torch.tensor([64_000]))[0, 200:] - of_clip(speech, torch.tensor([32_000]))[0]
+    assert float(moved.mean()) == pytest.approx(math.log(2), abs=0.02)
+
+
+def test_a_speech_level_without_normalisation_is_refused() -> None:
+    with pytest.raises(InputError, match="speech_level needs normalise_level"):
+        MelConfig(normalise_level=False, speech_level=True)

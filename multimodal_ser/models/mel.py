@@ -10,7 +10,8 @@ clip alone. A clip shorter than a window (400 samples, 25 ms) counts as padded w
 has one frame; an empty clip has none.
 
 With `normalise_level` a clip loses its offset and is scaled to unit power before its spectrogram is taken,
-so that recording gain does not look like loudness.
+so that recording gain does not look like loudness. With `speech_level` too it is the power of the frames
+above a relative gate that becomes 1, as in ITU-R BS.1770: pauses and silence then hardly matter.
 """
 
 import math
@@ -35,6 +36,7 @@ LOWEST, HIGHEST = 50.0, 7_600.0  # hertz, edges of the mel bands
 POSITION_KERNEL = 31  # encoder frames that the position code sees: 1.24 s
 _FLOOR = 1e-4  # power added before the logarithm, relative to a clip of unit power
 _SILENCE = 1e-8  # power below which a clip is not scaled up
+_GATE = 0.1  # frames with less than this share of the mean power (-10 dB) do not count for the speech level
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,11 @@ class MelConfig:
     feedforward: int = 384
     dropout: float = 0.1
     normalise_level: bool = True
+    speech_level: bool = False  # of frames with speech, rather than of the whole clip
 
     def __post_init__(self) -> None:
+        if self.speech_level and not self.normalise_level:
+            raise InputError("log-mel encoder: speech_level needs normalise_level, which is false")
         for name in ("bands", "width", "heads", "feedforward"):
             if getattr(self, name) < 1:
                 raise InputError(f"log-mel encoder: {name} = {getattr(self, name)}; it must be 1 or more")
@@ -83,9 +88,10 @@ def mel_filters(bands: int) -> Tensor:
 class LogMel(nn.Module):
     """Log-mel bands of the frames that lie wholly inside each clip."""
 
-    def __init__(self, bands: int, normalise_level: bool) -> None:
+    def __init__(self, bands: int, normalise_level: bool, speech_level: bool = False) -> None:
         super().__init__()
         self.normalise_level = normalise_level
+        self.speech_level = speech_level
         self.register_buffer("filters", mel_filters(bands), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
@@ -100,10 +106,13 @@ class LogMel(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):
             waveforms = self._prepare(waveforms.float(), lengths)
             spectrum = torch.fft.rfft(waveforms.unfold(1, WINDOW, HOP) * self.window.float(), FFT)
-            power = spectrum.real.square() + spectrum.imag.square()
             # Hann's mean power is 3/8: with this divisor white noise of unit power has power 1 in every bin.
-            bands = torch.log(power @ self.filters.float().T / (WINDOW * 3 / 8) + _FLOOR)
-        return bands * mask_from_lengths(self.frame_lengths(lengths), bands.shape[1])[..., None]
+            power = (spectrum.real.square() + spectrum.imag.square()) / (WINDOW * 3 / 8)
+            mask = mask_from_lengths(self.frame_lengths(lengths), power.shape[1])
+            if self.speech_level:
+                power = power / _speech_power(power.mean(2), mask).clamp(min=_SILENCE)[:, None, None]
+            bands = torch.log(power @ self.filters.float().T + _FLOOR)
+        return bands * mask[..., None]
 
     def _prepare(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Zero mean and unit power if wanted, silence behind the end, room for one frame."""
@@ -118,6 +127,13 @@ class LogMel(nn.Module):
         return F.pad(waveforms, (0, max(0, WINDOW - waveforms.shape[1])))
 
 
+def _speech_power(power: Tensor, mask: Tensor) -> Tensor:
+    """The mean power (B,) of those frames (B, F) that are not much quieter than the mean of all."""
+    mean = (power * mask).sum(1) / mask.sum(1).clamp(min=1)
+    loud = mask & (power >= _GATE * mean[:, None])
+    return (power * loud).sum(1) / loud.sum(1).clamp(min=1)
+
+
 class MelEncoder(AudioEncoder):
     """Log-mel bands, two strided convolutions, a position code and transformer blocks."""
 
@@ -129,7 +145,7 @@ class MelEncoder(AudioEncoder):
         self.config = config
         self.width = config.width
         self.num_layers = config.blocks
-        self.log_mel = LogMel(config.bands, config.normalise_level)
+        self.log_mel = LogMel(config.bands, config.normalise_level, config.speech_level)
         self.subsample = nn.ModuleList(
             [
                 nn.Conv1d(config.bands, config.width, kernel_size=3, stride=2, padding=1),
