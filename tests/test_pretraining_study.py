@@ -11,15 +11,24 @@ import pytest
 from multimodal_ser import audio, manifests
 from multimodal_ser.utterances import Utterance
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "pretraining_study" / "study.py"
+FOLDER = Path(__file__).parents[1] / "recipes" / "pretraining_study"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"pretraining_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("pretraining_study", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("study")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return script("table")
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +57,13 @@ def manifest(tmp_path_factory):
     return folder / "manifest.jsonl"
 
 
-def test_the_sign_flip_test_is_exact(study):
-    assert study.sign_flip([1.0, 2.0, 3.0]) == 2 / 8
-    assert study.sign_flip([1.0, -1.0]) == 1.0
-    assert study.sign_flip([0.0, 0.0]) == 1.0
+def test_the_sign_flip_test_is_exact(table):
+    assert table.sign_flip([1.0, 2.0, 3.0]) == 2 / 8
+    assert table.sign_flip([1.0, -1.0]) == 1.0
+    assert table.sign_flip([0.0, 0.0]) == 1.0
 
 
-def test_accuracies_are_those_of_a_hand_made_table(study):
+def test_accuracies_are_those_of_a_hand_made_table(table):
     utterances = {
         name: Utterance(id=name, corpus="c", speaker=speaker, emotion=emotion)
         for name, speaker, emotion in [
@@ -65,13 +74,13 @@ def test_accuracies_are_those_of_a_hand_made_table(study):
         ]
     }
     said = {"a": "anger", "b": "neutral", "c": "neutral", "d": "anger"}
-    unweighted, weighted, speakers = study.recalls(utterances, said)
+    unweighted, weighted, speakers = table.recalls(utterances, said)
     assert unweighted == pytest.approx((2 / 3 + 1) / 2)
     assert weighted == pytest.approx(3 / 4)
     assert speakers == {"1": pytest.approx(3 / 4), "2": 1.0}
 
 
-def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, manifest, tmp_path):
+def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, table, manifest, tmp_path):
     corpus = study.Corpus(str(manifest))
     path = tmp_path / "results.jsonl"
     study.run(corpus, path, seeds=1, epochs=1)
@@ -85,12 +94,12 @@ def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, manife
     assert path.read_text() == "".join(lines), (
         "the row that was lost comes out as it was, no other is repeated"
     )
-    printed = study.table({u.id: u for u in corpus.utterances}, rows)
+    printed = table.table({u.id: u for u in corpus.utterances}, rows)
     assert all(f"| {condition} | 1 |" in printed for condition in study.CONDITIONS)
 
 
 def test_the_table_of_hidden_shares_gives_every_rule_a_row(manifest):
-    command = [sys.executable, str(SCRIPT.with_name("hidden_share.py")), str(manifest)]
+    command = [sys.executable, str(FOLDER / "hidden_share.py"), str(manifest)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     shares = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in printed[3:]}
     # Clips of 98 frames: two spans of seven are 14.3 %.

@@ -98,16 +98,21 @@ class Vesper(Objective):
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         if batch.waveforms is None:
             raise InputError("vesper needs audio, and these utterances have none")
-        drawn = self.masks(batch)
         features, counts = self.model.encode_front_end(batch.waveforms, batch.lengths)
-        frames = features.shape[1]
+        told = self.teacher(batch.waveforms, batch.lengths)
+        return self.losses_from_features(features, counts, told, self.masks(batch))
+
+    def losses_from_features(
+        self, features: Tensor, counts: Tensor, told: Encoding, drawn: list[Masks]
+    ) -> dict[str, Tensor]:
+        """features: (B, T, F) of the front end, counts: (B,), told: what the teacher says of the clips."""
         small, large = (
-            torch.stack([_padded(getattr(one, name).hidden, frames) for one in drawn]).to(features.device)
+            torch.stack([_padded(getattr(one, name).hidden, features.shape[1]) for one in drawn])
             for name in ("small", "large")
         )
+        small, large = small.to(features.device), large.to(features.device)
         with self._hidden(0, small), self._hidden(self.middle, large):
             said = self.model.forward_from_front_end(features, counts)
-        told = self.teacher(batch.waveforms, batch.lengths)
         named = self.losses_from_encodings(said, told, small, large)
         counted = measured([one.small for one in drawn]) | measured([one.large for one in drawn], "large_")
         return named | {name: named["loss"].new_tensor(value) for name, value in counted.items()}
