@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what runs the encoders: auto is the fastest that is here and passed the model's accuracy gate",
     )
+    add("--draft", type=Path, metavar="DIR", help="a small model that rates everything first; the full one")
+    add("--draft-emotional", type=float, default=0.15, metavar="X", help="what is so far from the middle, or")
+    add("--draft-apart", type=float, default=0.15, metavar="X", help="where voice and words are so far apart")
     add("--embed-audio", action="store_true", help="put each recording into its page, which grows by it")
     add(
         "--live",
@@ -73,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     with explained_imports():
         from multimodal_ser.inference import chosen_device
         from multimodal_ser.labels import Scale
+        from multimodal_ser.podcast.cascade import Draft
         from multimodal_ser.podcast.engine import EngineOptions
         from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
@@ -117,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
             default_cache(),
             arguments.backend,
             arguments.embed_audio,
+            arguments.draft and Draft(arguments.draft, arguments.draft_emotional, arguments.draft_apart),
         ),
         suffix,
         failed,

@@ -15,6 +15,7 @@ from multimodal_ser import audio
 from multimodal_ser.backends.running import REFERENCE
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import UNIT
+from multimodal_ser.podcast.cascade import Cascade, Draft
 from multimodal_ser.podcast.decoding import BLOCK_SECONDS, Counter, ahead, cuts
 from multimodal_ser.podcast.jobs import Job
 from multimodal_ser.podcast.rating import Judged, Rater, Sound
@@ -72,9 +73,13 @@ class Engine:
         make_transcriber: MakeTranscriber | None = None,
         cache: Path | None = None,
         backend: str = REFERENCE,
+        draft: Draft | None = None,
     ) -> None:
         self.options = options or EngineOptions()
-        self.rater = Rater(model, device=device, threads=threads, backend=backend)
+        self.rater: Rater | Cascade = Rater(model, device=device, threads=threads, backend=backend)
+        if draft is not None:
+            small = Rater(draft.model, device=device, threads=threads)
+            self.rater = Cascade(self.rater, small, draft)
         self.detector = detector_named(self.options.detector)
         self.listener = None
         if make_transcriber is not None:

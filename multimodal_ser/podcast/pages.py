@@ -56,6 +56,7 @@ def write_page(path: Path, timeline: Timeline, recording: Path | None = None) ->
         policy="; ".join(f"{name} {value}" for name, value in policy.items() if value is not None),
         summary=rows,
         episode=summary["episode"],
+        drafted=sum(segment.is_draft for segment in timeline.segments),
         clock=clock,
         data=_as_script_data(_data(path, timeline, content, speakers)),
         **_script("episode.js"),
@@ -105,6 +106,7 @@ def _data(path: Path, timeline: Timeline, content: dict, speakers: list) -> dict
                 for name in ("id", "start", "end", "text", "speaker", "text_source", "flags")
             },
             "disagreement": _short(segment["disagreement"]),
+            **({"draft": True} if "is_draft" in segment else {}),
             **{
                 name: {key: _short(segment["dimensions"][name][key]) for key in ("fused", "low", "high")}
                 for name in DIMENSIONS

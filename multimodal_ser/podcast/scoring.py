@@ -24,6 +24,7 @@ from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast import timeline as timelines
+from multimodal_ser.podcast.cascade import Draft
 from multimodal_ser.podcast.engine import Engine, EngineOptions, MakeTranscriber
 from multimodal_ser.podcast.jobs import Job, reason_of, told_apart
 from multimodal_ser.podcast.pages import INDEX, PAGE_SUFFIX, index_entry, write_index, write_page
@@ -56,6 +57,7 @@ class ScoreOptions:
     cache: Path | None = None  # of recognised words
     backend: str = REFERENCE
     embed_audio: bool = False  # pages hold the recordings
+    draft: Draft | None = None  # a small model that scores what it is sure of
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Worker:
             make_transcriber=options.make_transcriber,
             cache=options.cache,
             backend=options.backend,
+            draft=options.draft,
         )
         self.identity = {
             "engine": self.engine.identity,

@@ -10,6 +10,7 @@ where Whisper's readers expect them. Beside them, per segment:
     disagreement    mean absolute difference of `audio` and `text` over the dimensions, in the stated scale
     text_source     where the words came from; "untrusted" if they were not used, "none" if there are none
     flags           why the words were not used (`transcripts/trust.py`)
+    is_draft        true where a draft model's word was enough (`cascade.py`); else it is not there
 
 Values are those of the model: neither clipped nor smoothed. Times are seconds.
 """
@@ -53,6 +54,7 @@ class Scored:
     dimensions: Mapping[str, Values]
     text_source: str
     flags: tuple[str, ...] = ()
+    is_draft: bool = False  # from the small model of a cascade
 
     @property
     def seconds(self) -> float:
@@ -130,6 +132,7 @@ def segment_as_json(number: int, segment: Scored) -> dict[str, Any]:
         "disagreement": _round(segment.disagreement),
         "text_source": segment.text_source,
         "flags": list(segment.flags),
+        **({"is_draft": True} if segment.is_draft else {}),
     }
 
 
@@ -165,6 +168,7 @@ def _parsed(found: dict[str, Any]) -> Timeline:
             {name: Values(**segment["dimensions"][name]) for name in DIMENSIONS},
             segment["text_source"],
             tuple(segment["flags"]),
+            segment.get("is_draft", False),
         )
         for segment in found["segments"]
     )

@@ -38,8 +38,15 @@ def rows_of(timeline: Timeline) -> Iterator[dict[str, Any]]:
         "model": timeline.model["hash"],
         "transcript_source": timeline.transcript["source"],
     }
+    draft = {"model": timeline.model["draft"]["hash"]} if "draft" in timeline.model else {}
     for segment in timeline.segments:
-        row = {**about, "start": segment.start, "end": segment.end, "speaker": segment.speaker}
+        row = {
+            **about,
+            **(draft if segment.is_draft else {}),
+            "start": segment.start,
+            "end": segment.end,
+            "speaker": segment.speaker,
+        }
         for name, values in segment.dimensions.items():
             row |= {name: values.fused, f"{name}_low": values.low, f"{name}_high": values.high}
             row |= {f"audio_{name}": values.audio, f"text_{name}": values.text}

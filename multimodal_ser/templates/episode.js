@@ -186,7 +186,8 @@
 
   const columns = [["start", (r) => r.start, clock], ["end", (r) => r.end, clock], ["speaker", (r) => r.speaker || ""], ["text", (r) => r.text]]
     .concat(dimensions.map((name) => [name, (r) => r[name].fused, number]))
-    .concat([["disagreement", (r) => r.disagreement, number], ["words from", (r) => r.text_source]]);
+    .concat([["disagreement", (r) => r.disagreement, number], ["words from", (r) => r.text_source]])
+    .concat(rows.some((r) => r.draft) ? [["rated by", (r) => r.draft ? "draft" : "full model"]] : []);
   let sorted = { at: 0, rising: true };
   const fillTable = () => {
     const [, get] = columns[sorted.at];

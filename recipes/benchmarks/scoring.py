@@ -1,9 +1,10 @@
 """Scoring a long synthetic episode: seconds, memory, and the timeline against what was planted.
 
-    python recipes/benchmarks/scoring.py MODEL WORK [--minutes 180] [--jobs N]
+    python recipes/benchmarks/scoring.py MODEL WORK [--minutes 180] [--jobs N] [options of score]
 
-MODEL is a model trained on the synthetic corpus (`multimodal-ser demo` makes one in demo_output/run). Makes
-an episode (mp3, WebVTT, RTTM and the truth) in WORK, scores it in a process of its own, and prints JSON.
+Options that are not its own go to `score`, such as --draft DIR. MODEL is a model trained on the synthetic
+corpus (`multimodal-ser demo` makes one in demo_output/run). Makes an episode (mp3, WebVTT, RTTM and the
+truth) in WORK, scores it in a process of its own, and prints JSON.
 """
 
 import argparse
@@ -12,15 +13,17 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from multimodal_ser.audio import duration
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.metrics import ccc, pearson
 from multimodal_ser.podcast.timeline import Scored, read
 
 _MIB = 1024.0  # ru_maxrss counts in KiB
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=180.0)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     media = options.work / "episode.mp3"
     if not media.is_file():
         options.work.mkdir(parents=True, exist_ok=True)
@@ -42,8 +45,8 @@ def main() -> None:
     if not short.is_file():
         short.parent.mkdir(parents=True, exist_ok=True)
         make_episode(short, minutes=0.5, seed=options.seed, transcripts=("vtt", "rttm"))
-    base = scored(short, options.model, options.work / "out_short", options.jobs)
-    found = scored(media, options.model, options.work / "out", options.jobs)
+    base = scored(short, options.model, options.work / "out_short", options.jobs, more)
+    found = scored(media, options.model, options.work / "out", options.jobs, more)
     seconds = duration(media)
     segments = read(options.work / "out" / "episode.emotion.json").segments
     print(
@@ -51,27 +54,29 @@ def main() -> None:
             {
                 "episode_seconds": round(seconds, 1),
                 "segments": len(segments),
+                "drafts": sum(segment.is_draft for segment in segments),
                 "seconds": found["seconds"],
                 "cpu_seconds": found["cpu_seconds"],
                 "times_real_time": round(seconds / found["seconds"], 1),
                 "times_real_time_without_start_up": round(seconds / (found["seconds"] - base["seconds"]), 1),
                 "peak_mib": found["peak_mib"],
                 "peak_mib_of_half_a_minute": base["peak_mib"],
-                "correlation": correlations(segments, media.with_suffix(".csv")),
+                "correlation": agreement(segments, media.with_suffix(".csv"), pearson),
+                "ccc": agreement(segments, media.with_suffix(".csv"), ccc),
             },
             indent=2,
         )
     )
 
 
-def scored(media: Path, model: Path, output: Path, jobs: int) -> dict[str, float]:
+def scored(media: Path, model: Path, output: Path, jobs: int, more: Sequence[str]) -> dict[str, float]:
     """Seconds, seconds of CPU and peak memory of the largest process, from a fresh start."""
     for path in output.glob("*"):
         path.unlink()
     program = "import sys; from multimodal_ser.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "score", str(media), "--model", str(model), "-o", str(output)]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([*command, "--jobs", str(jobs)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--jobs", str(jobs), *more], check=True, stdout=subprocess.DEVNULL)
     took, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
@@ -81,8 +86,10 @@ def scored(media: Path, model: Path, output: Path, jobs: int) -> dict[str, float
     }
 
 
-def correlations(segments: Sequence[Scored], truth: Path) -> dict[str, dict[str, float]]:
-    """Pearson of each segment's value with the planted values in its time, by speaker and over all."""
+def agreement(
+    segments: Sequence[Scored], truth: Path, measure: Callable[[NDArray, NDArray], float]
+) -> dict[str, dict[str, float]]:
+    """Of each segment's value with the planted values in its time, by speaker and over all."""
     planted = pd.read_csv(truth, keep_default_na=False)
     planted = planted[planted["kind"] == "speech"].astype(dict.fromkeys((*DIMENSIONS, "start", "end"), float))
     rows = []
@@ -97,7 +104,10 @@ def correlations(segments: Sequence[Scored], truth: Path) -> dict[str, dict[str,
     table = pd.DataFrame(rows)
     groups = {"all": table, **dict(iter(table.groupby("speaker")))}
     return {
-        str(who): {name: round(float(group[name].corr(group[f"said_{name}"])), 3) for name in DIMENSIONS}
+        str(who): {
+            name: round(float(measure(group[f"said_{name}"].to_numpy(), group[name].to_numpy())), 3)
+            for name in DIMENSIONS
+        }
         for who, group in groups.items()
     }
 
