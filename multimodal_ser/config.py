@@ -5,6 +5,7 @@ environment, the history, the checkpoints and the model folder; the same call on
 stopped.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ import torch
 
 from multimodal_ser import settings
 from multimodal_ser.cache import hash_file, write_json, write_text
+from multimodal_ser.card import CardConfig, training_facts, write_card
 from multimodal_ser.data import Collate, Examples, hash_utterances
 from multimodal_ser.environment import environment
 from multimodal_ser.errors import InputError
@@ -24,6 +26,7 @@ from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio, model_folder_of
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
+from multimodal_ser.models.hub import CARD
 from multimodal_ser.models.pretrained import read_settings
 from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerConfig, SerModel
@@ -41,6 +44,7 @@ from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
 
 TEXT_FROZEN = ("nothing", "embeddings", "all")
+PARAMETERS = "parameters.json"
 ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may change when a run goes on
 
 
@@ -96,6 +100,7 @@ class RunConfig:
     frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     vesper: VesperConfig = field(default_factory=VesperConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    card: CardConfig = field(default_factory=CardConfig)
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -168,6 +173,8 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
         before = _earlier(config, folder, parts)
     written_last = SETTINGS if config.is_pretraining else CALIBRATION
     if before is not None and before.finished and (folder / "model" / written_last).is_file():
+        if team.is_main_process and not (folder / "model" / CARD).is_file():
+            _write_card(config, folder, manifest, parts, before)
         return before
 
     torch.manual_seed(config.training.seed)
@@ -177,7 +184,7 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
         write_text(folder / "config.resolved.yaml", settings.dump(config))
         facts = environment(config.training.seed, config.data.manifest, team.num_processes)
         write_json(folder / "environment.json", facts)
-        write_json(folder / "parameters.json", parameter_counts(model))
+        write_json(folder / PARAMETERS, parameter_counts(model))
     text = None if config.is_pretraining else model.text
     classes = () if config.is_pretraining else model.config.classes
     with team.local_main_process_first():
@@ -195,6 +202,7 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
     collate = Collate(classes, text.tokenize if text else None)
     progress = train(objective, train_on, develop_on, collate, config.training, folder, _described(config))
     if team.is_main_process:
+        _write_card(config, folder, manifest, parts, progress, (train_on, develop_on) if hears else ())
         _leave(objective, develop_on, folder / "model")
     return progress
 
@@ -207,6 +215,29 @@ def _leave(objective: Objective, develop_on: Examples | None, folder: Path) -> N
         return
     model.save_pretrained(folder)
     calibrate(Predictor(model, name=hash_file(folder / WEIGHTS)), develop_on, folder)
+
+
+def _write_card(
+    config: RunConfig,
+    folder: Path,
+    manifest: Manifest,
+    parts: Sequence[Manifest | None],
+    progress: Progress,
+    heard: Sequence[Examples | None] = (),
+) -> None:
+    """The card of what was trained; `heard`: the same parts with their sound, to tell the hours."""
+    seconds = [None if x is None else x.seconds.tolist() for x in heard] or [None, None]
+    used = {
+        name: (one.utterances, length)
+        for name, one, length in zip(("training", "development"), parts, seconds, strict=True)
+        if one is not None
+    }
+    values = settings.plain(config)
+    branches = ("audio",) if config.is_pretraining else config.model.branches
+    if config.is_pretraining:
+        values["model"] = {**values["model"], "fusion": None, "classes": []}
+    counts = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    write_card(folder / "model", training_facts(values, branches, manifest.header, used, counts, progress))
 
 
 def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | None]:
@@ -274,4 +305,4 @@ def _described(config: RunConfig) -> dict[str, Any]:
     """What has to stay the same for a run to go on, apart from its training settings and utterances."""
     values = {name: x for name, x in settings.plain(config).items() if name not in config.unread}
     data = {name: value for name, value in values["data"].items() if name not in ELSEWHERE}
-    return {**{name: values[name] for name in values if name != "training"}, "data": data}
+    return {**{name: values[name] for name in values if name not in ("training", "card")}, "data": data}

@@ -23,9 +23,9 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import conformal_radius
+from multimodal_ser.models.hub import CALIBRATION, found_folder
 from multimodal_ser.models.ser import WEIGHTS, SerModel
 
-CALIBRATION = "calibration.json"
 COVERAGE = 0.9  # of the intervals
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # coverages whose half widths are kept, to see how far they hold
 BATCH_SECONDS = 60.0  # of audio at once
@@ -136,8 +136,8 @@ def calibrate(predictor: Predictor, development: Examples, folder: Path, coverag
 
 
 def model_folder(folder: str | os.PathLike) -> Path:
-    """`folder`, or the `model` in it if it is a run folder."""
-    folder = Path(folder)
+    """`folder`, or the `model` in it if it is a run folder; owner/name of the hub by way of its cache."""
+    folder = found_folder(folder)
     if (folder / "model" / "config.json").is_file():
         return folder / "model"
     if not folder.is_dir():

@@ -1,14 +1,14 @@
 """`fetch` against a hub on this machine, and from the package that carries MiniLM."""
 
 import hashlib
-import http.server
 import json
 import os
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from fake_hub import COMMIT, running_hub
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from multimodal_ser.cli import main
@@ -16,8 +16,6 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.fetching import RECORD, fetch
 from multimodal_ser.models.hubert import HubertEncoder
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NO_WEIGHTS = [{"rfilename": "README.md"}]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
          "conv_dim": [8, 8], "conv_stride": [5, 2], "conv_kernel": [10, 3], "num_conv_pos_embeddings": 4,
          "num_conv_pos_embedding_groups": 2, "num_feat_extract_layers": 2}  # fmt: skip
@@ -26,7 +24,7 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     """A HuBERT as it was published in 2021: weights as a pickle of tensors."""
-    folder = tmp_path_factory.mktemp("published")
+    folder = tmp_path_factory.mktemp("published") / "old" / "hubert"
     model = HubertModel(HubertConfig(**SIZES))
     model.config.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
@@ -36,63 +34,14 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of a model hub as its client asks for."""
-
-    folder: Path
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        address = self.path.split("?")[0]
-        if address.startswith("/api/models/old/hubert/tree/"):
-            return self.send(json.dumps([self.entry(path) for path in sorted(self.folder.iterdir())]), body)
-        if address in ("/api/models/old/hubert", f"/api/models/old/hubert/revision/{COMMIT}"):
-            names = [{"rfilename": path.name} for path in sorted(self.folder.iterdir())]
-            found = {
-                "id": "old/hubert",
-                "sha": COMMIT,
-                "siblings": names,
-                "cardData": {"license": "apache-2.0"},
-            }
-            return self.send(json.dumps(found), body)
-        if address == "/api/models/no/weights":
-            return self.send(json.dumps({"id": "no/weights", "sha": COMMIT, "siblings": NO_WEIGHTS}), body)
-        path = self.folder / address.rpartition("/")[2]
-        if address.startswith(f"/old/hubert/resolve/{COMMIT}/") and path.is_file():
-            return self.send(path.read_bytes(), body)
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("Content-Length", "0")
-        return self.end_headers()
-
-    @staticmethod
-    def entry(path: Path) -> dict[str, object]:
-        return {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40}
-
-    def send(self, content: bytes | str, body: bool) -> None:
-        content = content.encode() if isinstance(content, str) else content
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture(scope="module")
-def hub(checkpoint: Path) -> str:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("OldHub", (Hub,), {"folder": checkpoint}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+def hub(checkpoint: Path) -> Iterator[str]:
+    repositories = checkpoint.parents[1]
+    nothing = repositories / "no" / "weights"
+    nothing.mkdir(parents=True)
+    (nothing / "README.md").write_text("nothing here yet")
+    with running_hub(repositories, {"old/hubert": "apache-2.0"}) as (address, _):
+        yield address
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ LAYERS = [
         "drawing",
         "noises",
         "manifests",
+        "set_facts",
         "losses",
         "metrics",
         "settings",
@@ -40,7 +41,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends", "experiment_data", "masks", "pretraining"},
+    {"backends", "card", "experiment_data", "masks", "pretraining"},
     {
         "config",
         "comparison",

@@ -40,10 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
+        from multimodal_ser.card import add_evaluation
         from multimodal_ser.evaluation import evaluate, screen, splits_to_test
         from multimodal_ser.evaluation.page import write_page
         from multimodal_ser.evaluation.training_data import in_folds, of_run
-        from multimodal_ser.inference import Predictor
+        from multimodal_ser.inference import Predictor, model_folder
         from multimodal_ser.labels import Scale
         from multimodal_ser.manifests import read
 
@@ -65,4 +66,5 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print("\n\n".join(screen(measured) for measured in report["sets"].values()))
     print(f"\nwritten: {write_page(arguments.output_dir, arguments.svg)}")
+    print(add_evaluation(model_folder(arguments.model), report))
     return 0

@@ -16,6 +16,7 @@ from multimodal_ser.evaluation.dimensions import summary
 from multimodal_ser.evaluation.training_data import TrainingData
 from multimodal_ser.evaluation.values import Values
 from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.set_facts import has_audio, transcript_source
 from multimodal_ser.utterances import Utterance
 
 SMALLEST_GROUP = 10  # labelled utterances below which a subgroup or a speaker has no figure
@@ -49,16 +50,6 @@ def subgroups(
     else:
         groups |= _quartiles("words", np.array([len((u.text or "").split()) for u in utterances]), 0)
     return groups
-
-
-def transcript_source(utterance: Utterance) -> str:
-    """Where the transcript of an utterance comes from, `none` without one."""
-    return "none" if utterance.text is None else utterance.text_source or "unknown"
-
-
-def has_audio(seconds: Sequence[float] | None) -> bool:
-    """Whether every utterance has seconds of audio."""
-    return seconds is not None and len(seconds) > 0 and min(seconds) > 0
 
 
 def group_figures(values: Values, groups: Groups, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -1,18 +1,16 @@
 """What stands beside every number: the set, how the model was chosen, and how things were computed."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from multimodal_ser import metrics
-from multimodal_ser.evaluation.groups import has_audio, transcript_source
 from multimodal_ser.evaluation.training_data import TrainingData
-from multimodal_ser.labels import DIMENSIONS, Scale
+from multimodal_ser.labels import Scale
 from multimodal_ser.manifests import Header
+from multimodal_ser.set_facts import set_facts
 from multimodal_ser.utterances import Utterance
 
 CCC_FORMULA = "2 cov / (var + var + (mean - mean)^2), population variance, pooled over the set, unclipped"
-SECONDS_PER_HOUR = 3_600
 
 
 def protocol(
@@ -32,18 +30,12 @@ def protocol(
         "licence": header.licence,
         "set": name,
         "fold": next(iter(folds)) if len(folds) == 1 else None,
-        "utterances": len(utterances),
-        "labelled": {d: sum(getattr(u, d) is not None for u in utterances) for d in DIMENSIONS},
-        "hours": round(sum(seconds) / SECONDS_PER_HOUR, 4) if has_audio(seconds) else None,
-        "speakers": len({u.speaker for u in utterances} - {None}),
-        "without_speaker": sum(u.speaker is None for u in utterances),
+        **set_facts(utterances, seconds),
         "training": overlap,
         "selection": selection(overlap),
         "ccc": CCC_FORMULA,
         "intervals": f"{metrics.CONFIDENCE:.0%}, {metrics.RESAMPLES} resamples of speakers",
         "scale": str(scale),
-        "transcripts": dict(Counter(map(transcript_source, utterances)).most_common()),
-        "labels": dict(Counter(u.label_source or "unknown" for u in utterances).most_common()),
     }
 
 

@@ -5,7 +5,9 @@ checkpoints such as HuBERT's were published so), and then by torch's loader that
 """
 
 import json
+import os
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.models.packaged import package_hint, packaged_folder
 
 SETTINGS = ("config.json", "preprocessor_config.json")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
 SAFE_WEIGHTS, SAFE_INDEX, TORCH_WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -60,7 +63,8 @@ def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        endpoint = os.environ.get("HF_ENDPOINT")
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, endpoint=endpoint))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -5,7 +5,8 @@ Outputs are in unit scale and not clipped. One model yields three readings of an
 `audio` (as if nobody had transcribed it) and `text` (as if nobody had heard it); training has to hide
 branches at random for the single readings to mean anything.
 
-A model folder holds `config.json`, `model.safetensors` and the tokenizer: everything that scoring needs.
+A model folder holds `config.json`, `model.safetensors` and the tokenizer: everything that scoring needs. What
+`train` leaves has `calibration.json` and a model card beside them, and can be published.
 """
 
 import os
@@ -23,6 +24,7 @@ from multimodal_ser.labels import DIMENSIONS, nearest
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, built, check_keys, described
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
+from multimodal_ser.models.hub import found_folder, push_folder
 from multimodal_ser.models.pretrained import read_settings, read_weights
 from multimodal_ser.models.text import TextEncoder
 
@@ -95,6 +97,7 @@ class SerModel(nn.Module):
                 f"but encoders were given for {' and '.join(given) or 'nothing'}"
             )
         self.config = config
+        self.folder: Path | None = None  # where these weights lie, if they were saved or read
         self.audio = audio
         self.text = text
         fusion, _ = FUSIONS[config.fusion]
@@ -180,11 +183,31 @@ class SerModel(nn.Module):
             "text": None if self.text is None else {"config": self.text.config},
         }
         write_json(folder / SETTINGS, settings)
+        self.folder = folder
+
+    def push_to_hub(
+        self, name: str, *, private: bool = True, token: str | None = None, revision: str | None = None
+    ) -> str:
+        """Publish the folder that this model was read from as the repository owner/name; returns its address.
+
+        The model's own files go there, its card among them, and nothing else that lies in the folder.
+        """
+        if self.folder is None:
+            raise InputError(
+                "this model lies in no folder: `save_pretrained` first, or read the one to publish"
+            )
+        saved, own = read_weights(self.folder), self.state_dict()
+        if saved.keys() != own.keys() or not all(torch.equal(own[k].cpu(), saved[k]) for k in own):
+            raise InputError(
+                f"the weights differ from those in {self.folder}, which its card and calibration are about: "
+                "publish what `train` wrote, or save and measure these weights first"
+            )
+        return push_folder(self.folder, name, private, token, revision)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike) -> "SerModel":
-        """Read a model folder, into single precision whatever it was saved in."""
-        folder = Path(folder)
+    def from_pretrained(cls, folder: str | os.PathLike, revision: str | None = None) -> "SerModel":
+        """Read a model folder, or owner/name of the hub, into single precision whatever it was saved in."""
+        folder = found_folder(folder, revision)
         settings = _settings(folder)
         if not (folder / WEIGHTS).is_file():
             raise InputError(f"{folder} has a {SETTINGS} but no {WEIGHTS}: the model folder is incomplete")
@@ -197,6 +220,7 @@ class SerModel(nn.Module):
             text = TextEncoder.from_config(settings["text"]["config"], folder)
         model = cls(config, audio, text)
         load_strictly(model, read_weights(folder), f"the weights in {folder}")
+        model.folder = folder
         return model.eval()
 
 
