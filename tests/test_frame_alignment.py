@@ -11,9 +11,10 @@ from tiny_checkpoints import save_hubert
 from multimodal_ser import audio, cli, manifests
 from multimodal_ser.data import Batch
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.fusion import FrameAttention
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.mockingjay import MockingjayConfig, MockingjayEncoder
-from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment, FrameAttention
+from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment
 from multimodal_ser.pseudo_labels import fit_clusters
 from multimodal_ser.utterances import Utterance
 

@@ -68,6 +68,20 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (variance + _VARIANCE_FLOOR).sqrt()], dim=1)
 
 
+class FrameAttention(nn.Module):
+    """Mean over time, weighted by attention (Li et al., 2024): softmax over valid frames of tanh(h w)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """states: (B, T, D), mask: (B, T), result: (B, D); zero for a clip without a valid frame."""
+        scores = torch.tanh(self.score(states)[..., 0]).masked_fill(~mask, torch.finfo(states.dtype).min)
+        weights = scores.softmax(-1) * mask
+        return torch.einsum("bt,btd->bd", weights, states.masked_fill(~mask[..., None], 0))
+
+
 class NullToken(nn.Module):
     """A learned state in front of a branch, alone valid where the branch is absent."""
 
@@ -163,10 +177,24 @@ class SingleBranch(nn.Module):
         return self.pool(*self.null(branch))
 
 
+class FrameAttentionBranch(nn.Module):
+    """The voice alone, pooled by frame attention, as frame-level alignment fine-tunes: result (B, H)."""
+
+    def __init__(self, width: int, heads: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.out_width = width
+        self.null = NullToken(width)
+        self.pool = FrameAttention(width)
+
+    def forward(self, branch: Branch) -> Tensor:
+        return self.pool(*self.null(branch))
+
+
 # Name in a config: the module, and the branches it joins.
 FUSIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "cross_attention": (CrossAttentionFusion, ("audio", "text")),
     "concat": (ConcatFusion, ("audio", "text")),
     "audio": (SingleBranch, ("audio",)),
+    "frame_attention": (FrameAttentionBranch, ("audio",)),
     "text": (SingleBranch, ("text",)),
 }

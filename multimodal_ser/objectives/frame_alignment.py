@@ -128,20 +128,6 @@ class FrameAlignment(Objective):
         return self.model.forward_from_features(features.masked_fill(hidden[..., None], 0), mask)
 
 
-class FrameAttention(nn.Module):
-    """Pooling by attention: the score of a frame is tanh(h w), softmax over the valid frames."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.score = nn.Linear(width, 1, bias=False)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """states: (B, T, D), mask: (B, T), result: (B, D); zero for a clip without a valid frame."""
-        scores = torch.tanh(self.score(states)[..., 0]).masked_fill(~mask, torch.finfo(states.dtype).min)
-        weights = scores.softmax(-1) * mask
-        return torch.einsum("bt,btd->bd", weights, states.masked_fill(~mask[..., None], 0))
-
-
 def _check_labels(counts: Tensor, labels: Tensor, ids: tuple[str, ...], clusters: int) -> None:
     have = (labels >= 0).sum(1)
     if (wrong := (have != counts).nonzero()[:, 0].tolist()) != []:

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.utils.rnn import pad_sequence
 
 from multimodal_ser import audio, manifests
+from multimodal_ser.models.fusion import FrameAttention
 from multimodal_ser.models.hubert import HubertEncoder, HubertEncoderConfig
 from multimodal_ser.models.mockingjay import MockingjayConfig, MockingjayEncoder
 from multimodal_ser.models.npc import NpcConfig, NpcEncoder
@@ -18,7 +19,7 @@ from multimodal_ser.models.spectral import SpectralFeatures
 from multimodal_ser.models.strength import StrengthConfig, StrengthNet, strength_losses
 from multimodal_ser.models.students import StudentConfig, make_student
 from multimodal_ser.objectives.emotional_spans import SpanConfig
-from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment, FrameAttention
+from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment
 from multimodal_ser.objectives.intensity import at_times, energy, frame_times
 from multimodal_ser.objectives.masking import BandConfig, draw, frame_levels
 from multimodal_ser.objectives.reconstruction import MaskedReconstruction, PredictiveCoding
