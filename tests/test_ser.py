@@ -10,6 +10,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_checkpoints import save_ser_model
 from torch import Tensor
 from transformers import AutoModel, BertTokenizerFast, DistilBertConfig, HubertConfig, WhisperConfig
 
@@ -370,3 +371,20 @@ def test_distilhubert_and_the_blocks_of_distilbert_have_a_fifth_of_the_parameter
     above = millions(model) - encoders
     assert 0.5 < above < 2.5  # default fusion, projections and head
     assert millions(model) / denominator < 0.21
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="what is mapped is told by Linux alone")
+def test_weights_are_mapped_from_their_file_so_that_processes_share_them(tmp_path):
+    model = SerModel.from_pretrained(save_ser_model(tmp_path))
+    state = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    ranges = [
+        line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line
+    ]
+    spans = [tuple(int(edge, 16) for edge in span.split("-")) for span in ranges]
+    for name, parameter in model.named_parameters():
+        assert any(first <= parameter.data_ptr() < last for first, last in spans), name
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)  # training a loaded model changes memory, not the file
+    assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -66,8 +66,14 @@ def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
     return torch.arange(max_frames, device=lengths.device) < lengths[:, None]
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str = "the weights") -> None:
-    """Load `state` into `module`; a missing, unexpected or misshapen weight is an error, never random."""
+def load_strictly(
+    module: nn.Module, state: Mapping[str, Tensor], source: str = "the weights", *, share: bool = False
+) -> None:
+    """Load `state` into `module`; a missing, unexpected or misshapen weight is an error, never random.
+
+    share: use the tensors of `state` themselves, where all are of the precision that the module has. What
+    `read_weights` gives is mapped from its file, so that processes which load one file share its memory.
+    """
     own = module.state_dict()
     problems = {
         "missing": sorted(own.keys() - state.keys()),
@@ -84,7 +90,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str = 
             f"{source} do not fit {type(module).__name__}: {found}. "
             "The likely cause: they belong to another architecture or size, or the file is incomplete."
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, assign=share and all(state[key].dtype == own[key].dtype for key in own))
 
 
 def _some(keys: list[str]) -> str:

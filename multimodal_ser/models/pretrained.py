@@ -89,7 +89,7 @@ def read_settings(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All weights of a checkpoint folder by name, on the CPU."""
+    """All weights of a checkpoint folder by name, on the CPU; safetensors are mapped from the file."""
     if (folder / SAFE_WEIGHTS).exists():
         return _read_safetensors(folder / SAFE_WEIGHTS)
     if (folder / SAFE_INDEX).exists():

@@ -219,7 +219,7 @@ class SerModel(nn.Module):
             check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
             text = TextEncoder.from_config(settings["text"]["config"], folder)
         model = cls(config, audio, text)
-        load_strictly(model, read_weights(folder), f"the weights in {folder}")
+        load_strictly(model, read_weights(folder), f"the weights in {folder}", share=True)
         model.folder = folder
         return model.eval()
 
