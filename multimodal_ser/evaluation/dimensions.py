@@ -22,7 +22,7 @@ SMALLEST_BIN = 10  # utterances
 def reading_figures(values: Values, seed: int = 0) -> dict[str, Any]:
     """`readings`, their `mean_ccc` over the dimensions, and the `differences` from the fullest reading."""
     resampling = metrics.Resampling(values.speakers, seed)
-    rows = _moment_rows(values)
+    rows = moment_rows_of(values)
     totals, draws = rows.sum(0), resampling.draws(rows)
     ccc, drawn = metrics.ccc_of(totals), metrics.ccc_of(draws)  # (R, D), (resamples, R, D)
 
@@ -96,7 +96,7 @@ def calibration(values: Values, seed: int = 0) -> dict[str, list[dict[str, Any]]
     return found
 
 
-def _moment_rows(values: Values) -> NDArray[np.float64]:
+def moment_rows_of(values: Values) -> NDArray[np.float64]:
     """(N, R, D, 6), each dimension about its mean label so that sums of squares lose no digits."""
     is_labelled = values.is_labelled
     sizes = is_labelled.sum(1)
