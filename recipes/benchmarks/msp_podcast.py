@@ -5,7 +5,7 @@
 Writes a miniature MSP-Podcast (noise and made-up words, clips of 5.8 s as they are on average), checkpoints
 with random weights at the sizes of DistilHuBERT and DistilBERT, and runs `recipes/msp_podcast/run.sh` on them
 up to the stage `train`, for one step and for some more: the difference is what steps cost, without start and
-validation. Prints a JSON line. CPU seconds are of all threads, and tell more than seconds on a shared machine.
+validation. Prints a JSON line. CPU seconds are of all threads, and tell more on a shared machine.
 """
 
 import argparse
@@ -73,7 +73,8 @@ def run_recipe(
         *options.set,
     ]
     command = [
-        ROOT / "recipes" / "msp_podcast" / "run.sh", "--corpus", inputs["corpus"], "--work", options.work / "run",
+        ROOT / "recipes" / "msp_podcast" / "run.sh", "--corpus", inputs["corpus"],
+        "--work", options.work / "run",
         "--stop-stage", stage, "--configs", options.config, "--variants", seed,
         *(("--stage", "train") if stage == "train" else ()),
         *(part for change in changes for part in ("--set", change)),
