@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from multimodal_ser import cli
 from multimodal_ser.bench.limit import hubert_flops, peak
-from multimodal_ser.bench.sizes import random_model
+from multimodal_ser.bench.sizes import WHISPER_SIZES, random_model, random_whisper
 from multimodal_ser.bench.stages import measure
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder
@@ -69,10 +69,29 @@ def test_the_verb_writes_figures_and_a_drawing(tmp_path, monkeypatch, capsys):
     options = ["--seconds", "1", "--rounds", "1", "--json", str(out), "--figure", str(figure)]
     assert cli.main(["bench", str(tmp_path / "model"), *options]) == 0
     assert set(json.loads(out.read_text())["stages"]) == {
-        "decode and resample", "audio torch-fp32", "fusion, all readings", "writing",
+        "decode and resample", "speech detection", "audio torch-fp32", "fusion, all readings", "writing",
     }  # fmt: skip
     assert Path(figure).read_bytes().startswith(b"\x89PNG")
     assert "x real time" in capsys.readouterr().out
+
+
+def test_recognition_is_two_stages_whose_arithmetic_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("multimodal_ser.bench.stages.peak", lambda precision: 1e9)
+    monkeypatch.setattr("multimodal_ser.bench.parts.TOKENS", 3)
+    monkeypatch.setattr("multimodal_ser.bench.parts.BATCH", 1)
+    monkeypatch.setitem(WHISPER_SIZES, "tiny", (64, 2, 1))
+    report = measure(random_model("mel"), None, compare=False, seconds=1.0, rounds=1, whisper="tiny")
+    assert report["whisper"] == "tiny"
+    encoder, decoder = (report["stages"][f"ASR {half}"] for half in ("encoder", "decoder"))
+    # Convolutions of 80 to 64 to 64 channels, the second with half the frames; four projections, two products
+    # of attention, two layers of four times the width.
+    frames, width = 1500, 64
+    flops = 2 * 3 * width * (80 * 2 * frames + width * frames)
+    flops += 2 * frames * 12 * width**2 + 4 * frames**2 * width
+    assert encoder["percent_of_limit"] == pytest.approx(100 * flops * encoder["xrt"] / 30 / 1e9, rel=1e-6)
+    assert decoder["percent_of_limit"] > 0
+    with pytest.raises(InputError, match=r"unknown size of Whisper 'tinny' .did you mean 'tiny'"):
+        random_whisper("tinny")
 
 
 def test_a_model_or_a_size_is_wanted_and_not_both(capsys):

@@ -4,7 +4,6 @@ One round runs every stage once; a ratio is taken within a round, so that what e
 both sides. Clips run one at a time: padding is no part of scoring on a processor.
 """
 
-import io
 import platform
 import resource
 import statistics
@@ -15,72 +14,46 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import soundfile
 import torch
 
-from multimodal_ser.audio import SAMPLE_RATE, load
 from multimodal_ser.backends.choice import unavailable
 from multimodal_ser.backends.files import ONNX_FOLDER
 from multimodal_ser.backends.running import BACKENDS, REFERENCE, BackedModel
-from multimodal_ser.bench.limit import hubert_flops, peak
-from multimodal_ser.models.hubert import HubertEncoder
+from multimodal_ser.bench.limit import peak
+from multimodal_ser.bench.parts import AUDIO, Stage, noise, stages_of
 from multimodal_ser.models.ser import SerModel
-
-_TEXT = "and then she said that it was the best thing that had ever happened to her in all those years"
-_SOURCE_RATE = 44_100  # of the recording that is decoded: stereo, 16 bit
-_ROWS = 360  # segments of an hour, ten seconds each
 
 
 def measure(
-    model: SerModel, folder: Path | None, compare: bool, seconds: float, rounds: int
+    model: SerModel,
+    folder: Path | None,
+    compare: bool,
+    seconds: float,
+    rounds: int,
+    whisper: str | None = None,
 ) -> dict[str, Any]:
     """All stages of a model; `compare` adds the audio branch in every backend that can run here."""
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
-        stages = _stages(model, seconds, Path(scratch))
+        stages = stages_of(model, seconds, Path(scratch), whisper)
         refused = {}
         if compare and model.audio is not None:
             refused = _add_backends(stages, model, folder, seconds)
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in stages}
         peaks: dict[str, list[float]] = {}
-        for _, run in stages.values():
-            run()  # once for what is allocated and compiled at first
+        for stage in stages.values():
+            stage.run()  # once for what is allocated and compiled at first
         for _ in range(rounds):
-            for name, (_, run) in stages.items():
-                runs[name].append(_timed(run))
+            for name, stage in stages.items():
+                runs[name].append(_timed(stage.run))
             for precision in ("fp32", "bf16") if compare else ("fp32",):
                 peaks.setdefault(precision, []).append(peak(precision))
-    return _report(model, stages, runs, peaks, refused, seconds)
+    return {**_report(stages, runs, peaks, refused, seconds), "whisper": whisper}
 
 
-def _stages(model: SerModel, seconds: float, scratch: Path) -> dict[str, tuple[float, Callable]]:
-    """Seconds of audio that a stage works off in one run, and the run."""
-    generator = np.random.default_rng(0)
-    recording = scratch / "recording.wav"
-    sound = (generator.standard_normal((int(seconds * _SOURCE_RATE), 2)) * 3_000).astype(np.int16)
-    soundfile.write(recording, sound, _SOURCE_RATE)
-    clip = torch.from_numpy(
-        generator.standard_normal((1, int(seconds * SAMPLE_RATE))).astype(np.float32) * 0.1
-    )
-    lengths = torch.tensor([clip.shape[1]])
-    ids = mask = None
-    if model.text is not None:
-        ids, mask = model.text.tokenize([_TEXT])
-    stages: dict[str, tuple[float, Callable]] = {"decode and resample": (seconds, lambda: load(recording))}
-    if model.audio is not None:
-        stages[f"audio {REFERENCE}"] = (seconds, lambda: model.audio(clip, lengths))
-    if model.text is not None:
-        stages["text"] = (seconds, lambda: model.text(ids, mask))
-    encoded = model.encode(clip, lengths, ids, mask)
-    stages["fusion, all readings"] = (seconds, lambda: [model.read(encoded, name) for name in model.readings])
-    rows = pd.DataFrame(generator.random((_ROWS, 12)))
-    stages["writing"] = (_ROWS * 10.0, lambda: rows.to_csv(io.StringIO(), float_format="%.4f"))
-    return stages
-
-
-def _add_backends(stages: dict, model: SerModel, folder: Path | None, seconds: float) -> dict[str, str]:
-    clip = torch.randn(1, int(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) * 0.1
+def _add_backends(
+    stages: dict[str, Stage], model: SerModel, folder: Path | None, seconds: float
+) -> dict[str, str]:
+    clip = noise(seconds)
     lengths = torch.tensor([clip.shape[1]])
     alone = _audio_alone(model)
     refused = {}
@@ -94,7 +67,12 @@ def _add_backends(stages: dict, model: SerModel, folder: Path | None, seconds: f
             refused[name] = reason
             continue
         backed = BackedModel(alone, name, None if folder is None else folder / ONNX_FOLDER)
-        stages[f"audio {name}"] = (seconds, lambda backed=backed: backed.encode(clip, lengths, None, None))
+        stages[f"audio {name}"] = Stage(
+            seconds,
+            lambda backed=backed: backed.encode(clip, lengths, None, None),
+            stages[AUDIO].flops,
+            BACKENDS[name].precision,
+        )
     return refused
 
 
@@ -116,17 +94,18 @@ def _timed(run: Callable) -> tuple[float, float]:
 
 
 def _report(
-    model: SerModel, stages: dict, runs: dict, peaks: dict, refused: dict[str, str], seconds: float
+    stages: dict[str, Stage], runs: dict, peaks: dict, refused: dict[str, str], seconds: float
 ) -> dict[str, Any]:
     limits = {precision: statistics.median(found) for precision, found in peaks.items()}
     report: dict[str, Any] = {}
-    for name, (audio, _) in stages.items():
+    for name, stage in stages.items():
+        audio, limit = stage.seconds, limits.get(stage.precision)
         clock, processor = (statistics.median(values) for values in zip(*runs[name], strict=True))
         report[name] = {
             "xrt": audio / clock,
             "xrt_per_core": audio / processor if processor else None,
             "seconds_per_hour": 3600 * clock / audio,
-            "percent_of_limit": _percent(model, name, seconds, clock, limits),
+            "percent_of_limit": 100 * stage.flops / clock / limit if stage.flops and limit else None,
             **_ratio(name, runs),
         }
     return {
@@ -144,17 +123,9 @@ def _report(
     }
 
 
-def _percent(model: SerModel, name: str, seconds: float, clock: float, limits: dict) -> float | None:
-    kind, _, backend = name.partition(" ")
-    if kind != "audio" or not isinstance(model.audio, HubertEncoder):
-        return None
-    limit = limits.get(BACKENDS[backend].precision)
-    return None if not limit else 100 * hubert_flops(model.audio, int(seconds * SAMPLE_RATE)) / clock / limit
-
-
 def _ratio(name: str, runs: dict) -> dict[str, Any]:
     """How much faster than the reference in the same round, by clock and by processor time."""
-    reference = runs.get(f"audio {REFERENCE}")
+    reference = runs.get(AUDIO)
     if not name.startswith("audio ") or reference is None:
         return {}
     found: dict[str, Any] = {}

@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="instead of a model: mel, distilhubert, hubert-base or hubert-large, random weights",
     )
+    parser.add_argument(
+        "--whisper",
+        metavar="SIZE",
+        help="also recognition, by openai-whisper with random weights of that size",
+    )
     parser.add_argument("--compare", action="store_true", help="the audio branch in every backend, in turns")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the clip that is run")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each stage")
@@ -57,7 +62,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     folder = None if arguments.size else model_folder(arguments.model)
     model = random_model(arguments.size) if folder is None else SerModel.from_pretrained(folder)
-    report = measure(model, folder, arguments.compare, arguments.seconds, arguments.rounds)
+    report = measure(model, folder, arguments.compare, arguments.seconds, arguments.rounds, arguments.whisper)
     report["model"] = arguments.size or arguments.model
     print(lines(report))
     if arguments.json:

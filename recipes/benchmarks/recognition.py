@@ -18,17 +18,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from whisper.model import ModelDimensions, Whisper
 
 from multimodal_ser.audio import duration
+from multimodal_ser.bench.parts import TOKENS
+from multimodal_ser.bench.sizes import WHISPER_SIZES, random_whisper
 from multimodal_ser.podcast.engine import EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.scoring import ScoreOptions, score
 from multimodal_ser.transcripts.asr import AsrOptions
 from multimodal_ser.transcripts.openai_engine import WhisperTranscriber
-
-# Width, heads and layers, of encoder and decoder alike.
-SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 
 
 class Limited(WhisperTranscriber):
@@ -51,8 +49,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("media", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--size", choices=WHISPER_SIZES, default="base")
+    parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -87,13 +85,8 @@ def main() -> None:
 def saved(path: Path, size: str) -> Path:
     """A checkpoint of that size with random weights, as openai-whisper's own files are."""
     if not path.is_file():
-        width, heads, layers = SIZES[size]
-        dims = ModelDimensions(80, 1500, width, heads, layers, 51865, 448, width, heads, layers)
-        torch.manual_seed(0)
-        model = Whisper(dims)
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-        torch.save({"dims": dataclasses.asdict(dims), "model_state_dict": model.state_dict()}, path)
+        model = random_whisper(size)
+        torch.save({"dims": dataclasses.asdict(model.dims), "model_state_dict": model.state_dict()}, path)
     return path
 
 
