@@ -25,7 +25,8 @@ from multimodal_ser.manifests import read
 from multimodal_ser.models.ser import READINGS
 from multimodal_ser.podcast import timeline
 from multimodal_ser.podcast.jobs import jobs_of
-from multimodal_ser.podcast.scoring import ScoreOptions, score
+from multimodal_ser.podcast.scoring import score
+from multimodal_ser.podcast.working import ScoreOptions
 
 SPEAKERS = 48
 UTTERANCES_PER_SPEAKER = 25

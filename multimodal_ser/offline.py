@@ -31,8 +31,14 @@ def forbid_connections() -> None:
 
 def forbid_if_asked() -> None:
     """`forbid_connections` where the environment asks for it, as in a worker of an offline run."""
-    if os.environ.get(VARIABLE, "0").lower() not in ("", "0", "false", "no"):
+    if switches():
         forbid_connections()
+
+
+def switches() -> dict[str, str]:
+    """The variables that make a process on another machine offline too; none if this one is not."""
+    is_asked = os.environ.get(VARIABLE, "0").lower() not in ("", "0", "false", "no")
+    return dict.fromkeys(_SWITCHES, "1") if is_asked else {}
 
 
 @functools.cache  # hooks add up

@@ -1,5 +1,6 @@
 """Feeds from a server on this machine that does whatever strangers' servers do."""
 
+import contextlib
 import csv
 import http.server
 import os
@@ -7,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -41,6 +43,7 @@ class Site:
     redirects: dict[str, str] = field(default_factory=dict)
     stops_after: dict[str, int] = field(default_factory=dict)
     without_length: set[str] = field(default_factory=set)
+    slow: set[str] = field(default_factory=set)  # a byte at a time, until nobody listens
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     etag: str = '"one"'
 
@@ -77,9 +80,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data) - start))
         self.send_header("ETag", site.etag)
         self.end_headers()
+        if path in site.slow:
+            return self.drip(data)
         self.wfile.write(data[start : site.stops_after.get(path, len(data))])
         self.close_connection = True
         return None
+
+    def drip(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            for place in range(len(data)):
+                self.wfile.write(data[place : place + 1])
+                time.sleep(0.01)
 
     def log_message(self, *_: object) -> None: ...
 
@@ -176,16 +187,68 @@ def test_a_part_of_another_version_is_not_continued(site: Site, tmp_path: Path) 
     assert (tmp_path / "a.mp3").read_bytes() == SOUND[::-1]
 
 
-@pytest.mark.parametrize(("said", "is_taken"), [(len(SOUND), True), (len(SOUND) + 1, False), (None, True)])
-def test_the_feeds_length_counts_where_the_server_gives_none(
-    said: int | None, is_taken: bool, site: Site, tmp_path: Path
+@pytest.mark.parametrize(("said", "asked"), [(len(SOUND), 1), (5, 1), (None, 1), (len(SOUND) + 1, 2)])
+@pytest.mark.parametrize("etag", ['"one"', 'W/"one"'])
+def test_a_silent_server_that_ends_twice_at_the_same_byte_is_believed_more_than_the_feed(
+    said: int | None, asked: int, etag: str, site: Site, tmp_path: Path
 ) -> None:
-    site.files["/a.mp3"] = SOUND
+    site.files["/a.mp3"], site.etag = SOUND, etag
     site.without_length.add("/a.mp3")
-    address = serve(site, item(site.address + "/a.mp3", length=str(said or "many")))
-    found = gather(address, tmp_path)
-    assert bool(found.jobs) is is_taken
-    assert bool(found.failed) is not is_taken
+    (job,) = gather(serve(site, item(site.address + "/a.mp3", length=str(said or "many"))), tmp_path).jobs
+    assert job.media.read_bytes() == SOUND
+    assert len(site.asked_for("/a.mp3")) == asked
+    (row,) = table_of(tmp_path)
+    assert (row["bytes"], row["bytes_in_feed"]) == (str(len(SOUND)), str(said or ""))
+
+
+def test_the_feeds_length_counts_where_a_silent_server_stops_anywhere(site: Site, tmp_path: Path) -> None:
+    site.files["/a.mp3"], site.etag = SOUND, 'W/"one"'
+    site.without_length.add("/a.mp3")
+    ends = iter([100_000, 90_000, len(SOUND)])
+    address = serve(site, item(site.address + "/a.mp3", length=str(len(SOUND))))
+    whole = Handler.do_GET
+
+    def stopping(handler: Handler) -> None:
+        if handler.path == "/a.mp3":
+            site.stops_after["/a.mp3"] = next(ends)
+        whole(handler)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Handler, "do_GET", stopping)
+        ((_, reason),) = gather(address, tmp_path).failed
+        assert "stopped after 90,000 of 307,200 bytes" in reason
+        (job,) = gather(address, tmp_path).jobs
+    assert job.media.read_bytes() == SOUND
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_server_that_drips_is_left_after_the_time_that_a_file_may_take(
+    is_silent: bool, site: Site, tmp_path: Path
+) -> None:
+    site.files |= {"/a.mp3": SOUND, "/b.mp3": SOUND}
+    site.slow.add("/a.mp3")
+    if is_silent:
+        site.without_length.add("/a.mp3")
+    address = serve(site, item(site.address + "/a.mp3", day=2), item(site.address + "/b.mp3"))
+    started = time.monotonic()
+    found = gather(address, tmp_path, hours=0.1 / 3600)
+    assert time.monotonic() - started < 5
+    assert len(found.jobs) == 1
+    ((_, reason),) = found.failed
+    assert "--download-hours" in reason
+    assert list((tmp_path / FOLDER).glob("*.part"))
+
+
+def test_a_feed_that_drips_is_left_too(site: Site, tmp_path: Path) -> None:
+    address = serve(site, item(site.address + "/a.mp3"))
+    site.slow.add(address.removeprefix(site.address))
+    with pytest.raises(InputError, match="--download-hours"):
+        gather(address, tmp_path, hours=0.1 / 3600)
+
+
+def table_of(output: Path) -> list[dict[str, str]]:
+    with (output / FOLDER / "episodes.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_wrong_length_in_the_feed_is_noted_where_the_server_knows_better(
@@ -193,8 +256,7 @@ def test_a_wrong_length_in_the_feed_is_noted_where_the_server_knows_better(
 ) -> None:
     site.files["/a.mp3"] = SOUND
     assert gather(serve(site, item(site.address + "/a.mp3", length="5")), tmp_path).jobs
-    with (tmp_path / FOLDER / "episodes.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = table_of(tmp_path)
     assert (row["bytes"], row["bytes_in_feed"]) == (str(len(SOUND)), "5")
 
 
@@ -404,6 +466,7 @@ def test_a_feed_is_scored_with_its_transcripts_and_what_fails_is_a_row(
         (["talk.mp3", "--newest", "2"], "choose among the episodes of a --feed"),
         (["--feed", "f.xml", "--transcript", "a.srt"], "--feed brings many"),
         (["--feed", "nowhere.xml"], "no such feed"),
+        (["--feed", "nowhere.xml", "--download-hours", "0"], "must be above 0"),
         (["--feed", "file:///etc/passwd"], "no http:// or https://"),
     ],
 )

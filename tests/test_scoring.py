@@ -28,8 +28,8 @@ from multimodal_ser.podcast import rating, scoring
 from multimodal_ser.podcast.engine import Engine, EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.rating import Rater
-from multimodal_ser.podcast.scoring import ScoreOptions
 from multimodal_ser.podcast.timeline import read
+from multimodal_ser.podcast.working import ScoreOptions
 from multimodal_ser.textgrids import read_tiers
 from multimodal_ser.transcripts.asr import AsrOptions, Heard
 from multimodal_ser.transcripts.cues import Cue

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--newest", type=int, metavar="N", help="only so many of the feed's episodes")
     add("--since", type=_day, metavar="DATE", help="only episodes of that day or later, such as 2026-01-31")
     add("--until", type=_day, metavar="DATE", help="only episodes of that day or earlier")
+    add("--download-hours", type=float, default=6.0, metavar="H", help="that one of its files may take")
     add("--model", type=Path, required=True, metavar="DIR", help="a model folder or the run that made it")
     add(
         "-o",
@@ -47,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--formats", nargs="+", metavar="NAME", help="csv vtt textgrid report parquet; JSON is always written"
     )
     add("--jobs", type=int, metavar="N", help="processes; one per core, or one on a GPU")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes of this machine, or actors of a Ray cluster (the extra [cluster]; RAY_ADDRESS)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add(
         "--backend",
@@ -74,23 +81,15 @@ def run(arguments: argparse.Namespace) -> int:
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
-        from multimodal_ser.inference import chosen_device
-        from multimodal_ser.labels import Scale
-        from multimodal_ser.podcast.cascade import Draft
-        from multimodal_ser.podcast.engine import EngineOptions
         from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
-        from multimodal_ser.podcast.scoring import Outcome, ScoreOptions, score
-        from multimodal_ser.podcast.segments import SegmentPolicy
-        from multimodal_ser.transcripts.listening import default_cache
-        from multimodal_ser.transcripts.trust import TrustConfig
+        from multimodal_ser.podcast.working import Outcome
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
     _check_sources(arguments)
     if arguments.live:
         return _live(arguments)
-    device = chosen_device(arguments.device).type
     no_transcript = arguments.transcript == "none"
     transcript = Path(arguments.transcript) if arguments.transcript and not no_transcript else None
     failed: list[Outcome] = []
@@ -101,34 +100,63 @@ def run(arguments: argparse.Namespace) -> int:
         jobs, suffix = shard_of(
             jobs_of(media, transcript, arguments.speakers, look_beside=not no_transcript), arguments.shard
         )
-    done = score(
-        jobs,
-        ScoreOptions(
-            arguments.model,
-            arguments.output,
-            EngineOptions(
-                SegmentPolicy(window=arguments.window, hop=arguments.hop),
-                arguments.speech,
-                trust=TrustConfig(languages=tuple(arguments.expect)),
-                keep_untrusted=arguments.keep_untrusted,
-                align=arguments.align,
-            ),
-            tuple(arguments.formats or _default_formats()),
-            Scale.parse(arguments.scale),
-            device,
-            arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1),
-            _transcriber(arguments, device),
-            default_cache(),
-            arguments.backend,
-            arguments.embed_audio,
-            arguments.draft and Draft(arguments.draft, arguments.draft_emotional, arguments.draft_apart),
-        ),
-        suffix,
-        failed,
-    )
+    done = (_by_ray if arguments.engine == "ray" else _locally)(arguments, jobs, suffix, failed)
     print(done.screen())
     done.raise_failures()
     return 0
+
+
+def _locally(arguments: argparse.Namespace, jobs: list, suffix: str, failed: list):
+    from multimodal_ser.inference import chosen_device
+    from multimodal_ser.podcast.scoring import score
+
+    device = chosen_device(arguments.device).type
+    count = arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1)
+    return score(jobs, _options(arguments, device, count), suffix, failed)
+
+
+def _by_ray(arguments: argparse.Namespace, jobs: list, suffix: str, failed: list):
+    """This machine loads the model on its processor, to say what is wrong with it; the actors score."""
+    from functools import partial
+
+    from multimodal_ser.podcast.cluster import connected, spread_by_ray
+    from multimodal_ser.podcast.scoring import score
+
+    with connected(arguments.jobs, arguments.device) as actors:
+        transcriber = _transcriber(arguments, actors.device)
+        spread = partial(spread_by_ray, actors=actors, make_transcriber=transcriber)
+        return score(jobs, _options(arguments, "cpu", actors.count), suffix, failed, spread)
+
+
+def _options(arguments: argparse.Namespace, device: str, count: int):
+    from multimodal_ser.labels import Scale
+    from multimodal_ser.podcast.cascade import Draft
+    from multimodal_ser.podcast.engine import EngineOptions
+    from multimodal_ser.podcast.segments import SegmentPolicy
+    from multimodal_ser.podcast.working import ScoreOptions
+    from multimodal_ser.transcripts.listening import default_cache
+    from multimodal_ser.transcripts.trust import TrustConfig
+
+    return ScoreOptions(
+        arguments.model,
+        arguments.output,
+        EngineOptions(
+            SegmentPolicy(window=arguments.window, hop=arguments.hop),
+            arguments.speech,
+            trust=TrustConfig(languages=tuple(arguments.expect)),
+            keep_untrusted=arguments.keep_untrusted,
+            align=arguments.align,
+        ),
+        tuple(arguments.formats or _default_formats()),
+        Scale.parse(arguments.scale),
+        device,
+        count,
+        _transcriber(arguments, device),
+        default_cache(),
+        arguments.backend,
+        arguments.embed_audio,
+        arguments.draft and Draft(arguments.draft, arguments.draft_emotional, arguments.draft_apart),
+    )
 
 
 def _day(text: str):
@@ -150,6 +178,10 @@ def _check_sources(arguments: argparse.Namespace) -> None:
         )
     if arguments.align and arguments.asr is None:
         raise InputError("--align needs a recogniser, which hears the words in their time: --asr whisper")
+    if arguments.engine == "ray" and arguments.live:
+        raise InputError("--live scores on this machine; leave out --engine ray")
+    if arguments.engine == "ray" and arguments.backend == "auto":
+        raise InputError("--backend auto looks at one machine, --engine ray may use others; name a backend")
     of_a_feed = {name: getattr(arguments, name) for name in ("newest", "since", "until")}
     if not arguments.feed and any(value is not None for value in of_a_feed.values()):
         raise InputError("--newest, --since and --until choose among the episodes of a --feed")
@@ -190,7 +222,7 @@ def _live(arguments: argparse.Namespace) -> int:
 def _from_feed(arguments: argparse.Namespace):
     """Jobs for what could be brought, and outcomes of what could not."""
     from multimodal_ser.podcast.feeds import Wanted, gather
-    from multimodal_ser.podcast.scoring import Outcome
+    from multimodal_ser.podcast.working import Outcome
 
     found = gather(
         arguments.feed,
@@ -199,6 +231,7 @@ def _from_feed(arguments: argparse.Namespace):
         shard=arguments.shard,
         transcripts=arguments.transcript != "none",
         language=arguments.language,
+        hours=arguments.download_hours,
     )
     return found.jobs, found.suffix, [Outcome(job, reason) for job, reason in found.failed]
 
@@ -217,6 +250,9 @@ def _transcriber(arguments: argparse.Namespace, device: str):
     from multimodal_ser.transcripts.asr import AsrOptions, load_transcriber
 
     options = AsrOptions(language=arguments.language, times="words" if arguments.align else "segments")
+    model = arguments.asr_model
+    if os.path.exists(model):  # or a name
+        model = os.path.abspath(model)
     if arguments.device == "auto" and device == "mps":  # where Whisper's word alignment does not run
         device = "cpu"
-    return partial(load_transcriber, arguments.asr, arguments.asr_model, options, device)
+    return partial(load_transcriber, arguments.asr, model, options, device)

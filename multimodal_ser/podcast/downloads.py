@@ -3,12 +3,15 @@
 Redirects are followed here, not by the library, so that each address is looked at before it is asked for:
 what begins as http cannot end at `file:`. A file is there whole, or as `<name>.part` with a note of its
 version: the next run asks for the rest of that version, and for all of it if there is another one now.
+A server that sends a byte now and then does not hold us for ever: each file has a limit of time.
 """
 
 import http.client
 import json
 import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +26,7 @@ from multimodal_ser.transcripts.cues import tidy
 
 USER_AGENT = f"multimodal-ser/{__version__} (podcast scoring; one connection at a time)"
 SECONDS = 60.0  # without an answer, or without a byte
+MOST_HOURS = 6.0  # for one file in one run: 8 GiB at 3 Mbit/s
 MOST_REDIRECTS = 10
 MOST_BYTES = 8 * 2**30  # of one file: a day of stereo in CD quality is twice that, and nobody offers it
 _BLOCK = 1 << 16
@@ -79,21 +83,25 @@ def checked_address(url: str) -> str:
     )
 
 
-def download(url: str, path: Path, said: int | None = None, most: int = MOST_BYTES) -> int:
-    """Bring a file unless it is there; its size. said: bytes it should have, if the server is silent."""
+def download(
+    url: str, path: Path, said: int | None = None, most: int = MOST_BYTES, hours: float = MOST_HOURS
+) -> int:
+    """Bring a file unless it is there; its size. said: bytes it should have, if the server is silent.
+
+    If a silent server ends below what was said, it is asked once more: where it ends at the same byte again,
+    that is the file, and what was said is wrong.
+    """
     if path.is_file():
         return path.stat().st_size
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    have, version = _kept(part, note, url)
-    with ask(url, {"Range": f"bytes={have}-", "If-Range": version} if have else {}) as response:
-        start, total = _place(url, response, have, part)
-        if start != total and total is not None and total > most:
-            raise InputError(f"{url}: {total:,} bytes, more than the {most:,} that are taken")
-        if start == 0:
-            write_json(note, {"url": url, **_version(response)})
-        got = start if start == total else _receive(url, response, part, start, most)
-    wanted = total if total is not None else None if response.chunked else said
+    until = time.monotonic() + hours * 3600
+    got, wanted, is_silent = _more(url, part, note, most, until)
+    if is_silent and said is not None and 0 < got < said:
+        before = got
+        got, wanted, is_silent = _more(url, part, note, most, until)
+        if is_silent:
+            wanted = got if got == before else said
     if got == 0 or (wanted is not None and got < wanted):
         raise InputError(
             f"{url}: the server stopped after {got:,}{'' if wanted is None else f' of {wanted:,}'} bytes; "
@@ -104,7 +112,20 @@ def download(url: str, path: Path, said: int | None = None, most: int = MOST_BYT
     return got
 
 
-def cached(url: str, folder: Path, most: int) -> tuple[bytes, str]:
+def _more(url: str, part: Path, note: Path, most: int, until: float) -> tuple[int, int | None, bool]:
+    """Go on with a file: bytes that are here, of how many, and whether the server keeps silent about that."""
+    have, version = _kept(part, note, url)
+    with ask(url, {"Range": f"bytes={have}-", "If-Range": version} if have else {}) as response:
+        start, total = _place(url, response, have, part)
+        if start != total and total is not None and total > most:
+            raise InputError(f"{url}: {total:,} bytes, more than the {most:,} that are taken")
+        if start == 0:
+            write_json(note, {"url": url, **_version(response)})
+        got = start if start == total else _receive(url, response, part, start, most, until)
+    return got, total, total is None and not response.chunked
+
+
+def cached(url: str, folder: Path, most: int, hours: float = MOST_HOURS) -> tuple[bytes, str]:
     """The content at an address and where it came from; a copy in `folder` if the server says it is the same.
 
     Without a connection because of --offline, the copy if there is one.
@@ -123,7 +144,7 @@ def cached(url: str, folder: Path, most: int) -> tuple[bytes, str]:
         if response.status == 304 and known:
             return copy.read_bytes(), known["from"]
         _check(url, response, (200,))
-        data = _read_all(url, response, most)
+        data = _read_all(url, response, most, time.monotonic() + hours * 3600)
         note.unlink(missing_ok=True)  # it must not speak of another copy than the one that is there
         with atomic_path(copy) as temporary:
             temporary.write_bytes(data)
@@ -131,17 +152,35 @@ def cached(url: str, folder: Path, most: int) -> tuple[bytes, str]:
         return data, response.url
 
 
-def _read_all(url: str, response: http.client.HTTPResponse, most: int) -> bytes:
+def _read_all(url: str, response: http.client.HTTPResponse, most: int, until: float) -> bytes:
+    length = response.length
+    data = bytearray()
     try:
-        data = response.read(most + 1)
+        for block in _blocks(url, response, until):
+            data += block
+            if len(data) > most:
+                raise InputError(f"{url}: more than the {most >> 20} MiB that are taken")
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f"{url}: the server stopped half-way ({_said(error)}); try again") from error
-    if len(data) > most:
-        raise InputError(f"{url}: more than the {most >> 20} MiB that are taken")
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and len(data) < int(length):
-        raise InputError(f"{url}: the server stopped after {len(data):,} of {length} bytes; try again")
-    return data
+    if length is not None and len(data) < length:
+        raise InputError(f"{url}: the server stopped after {len(data):,} of {length:,} bytes; try again")
+    return bytes(data)
+
+
+def _blocks(url: str, response: http.client.HTTPResponse, until: float) -> Iterator[bytes]:
+    """The body as it comes, not longer than the server says, and not beyond a moment of `time.monotonic`."""
+    left = response.length  # None: until the connection ends, or the last chunk
+    while left is None or left > 0:
+        block = response.read1(_BLOCK if left is None else min(_BLOCK, left))
+        if not block:
+            return
+        left = None if left is None else left - len(block)
+        yield block
+        if left != 0 and time.monotonic() > until:
+            raise InputError(
+                f"{url}: too slow, not here within the time that one file may take (--download-hours); what "
+                "came is kept, and the same command goes on"
+            )
 
 
 def _kept(part: Path, note: Path, url: str) -> tuple[int, str]:
@@ -171,25 +210,26 @@ def _place(url: str, response: http.client.HTTPResponse, have: int, part: Path) 
     return 0, int(length) if length.isdigit() and not response.chunked else None
 
 
-def _receive(url: str, response: http.client.HTTPResponse, part: Path, start: int, most: int) -> int:
+def _receive(
+    url: str, response: http.client.HTTPResponse, part: Path, start: int, most: int, until: float
+) -> int:
     got = start
     with part.open("ab" if start else "wb") as file:
-        while True:
-            try:
-                block = response.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
-                raise InputError(
-                    f"{url}: the server stopped after {got:,} bytes ({_said(error)}); what came is kept, and "
-                    "the same command goes on"
-                ) from error
-            if not block:
-                return got
-            got += len(block)
-            if got > most:
-                break
-            file.write(block)
-    part.unlink()
-    raise InputError(f"{url}: more than the {most:,} bytes that are taken")
+        try:
+            for block in _blocks(url, response, until):
+                got += len(block)
+                if got > most:
+                    break
+                file.write(block)
+        except (OSError, http.client.HTTPException) as error:
+            raise InputError(
+                f"{url}: the server stopped after {got:,} bytes ({_said(error)}); what came is kept, and "
+                "the same command goes on"
+            ) from error
+    if got > most:
+        part.unlink()
+        raise InputError(f"{url}: more than the {most:,} bytes that are taken")
+    return got
 
 
 def _check(url: str, response: http.client.HTTPResponse, expected: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ from multimodal_ser.cache import hash_bytes
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError
 from multimodal_ser.offline import OfflineError
-from multimodal_ser.podcast.downloads import cached, checked_address, download
+from multimodal_ser.podcast.downloads import MOST_HOURS, cached, checked_address, download
 from multimodal_ser.podcast.jobs import Job, reason_of, shard_of
 from multimodal_ser.podcast.media import SUFFIXES
 from multimodal_ser.podcast.rss import MOST_BYTES, Feed, Item, read_feed
@@ -80,10 +80,16 @@ def gather(
     shard: str | None = None,
     transcripts: bool = True,
     language: str | None = None,
+    hours: float = MOST_HOURS,
 ) -> Gathered:
-    """Bring the wanted episodes below `output`; one that fails does not stop the others."""
+    """Bring the wanted episodes below `output`; one that fails does not stop the others.
+
+    hours: that one file may take.
+    """
+    if not hours > 0:
+        raise InputError(f"--download-hours {hours:g}: must be above 0")
     folder = output / FOLDER
-    found = load_feed(feed, folder)
+    found = load_feed(feed, folder, hours)
     named = names_of(found.items)
     once = list({named[item]: item for item in found.items}.values())  # feeds name an episode twice at times
     items, suffix = shard_of((wanted or Wanted()).of(once), shard)
@@ -100,9 +106,9 @@ def gather(
         words = None if link is None else folder / (named[item] + link.suffix)
         job = Job(media, named[item], words)
         try:
-            size = download(item.url, media, item.length)
+            size = download(item.url, media, item.length, hours=hours)
             if link is not None:
-                download(link.url, words, most=reading.MOST_BYTES)
+                download(link.url, words, most=reading.MOST_BYTES, hours=hours)
         except (InputError, OSError) as error:
             failed.append((job, reason_of(error)))
             continue
@@ -116,12 +122,12 @@ def gather(
     return Gathered(jobs, failed, suffix)
 
 
-def load_feed(feed: str, folder: Path) -> Feed:
+def load_feed(feed: str, folder: Path, hours: float = MOST_HOURS) -> Feed:
     """A feed from a file or an address; one from the web is kept in `folder`."""
     if "://" in feed:
         checked_address(feed)
         try:
-            data, base = cached(feed, folder, MOST_BYTES)
+            data, base = cached(feed, folder, MOST_BYTES, hours)
         except OfflineError as error:
             raise InputError(f"{feed}: {error}, and no earlier run in {folder} has left a copy") from None
     else:

@@ -140,9 +140,9 @@ class Rater:
 
     def about(self) -> dict[str, Any]:
         """What results say of the model."""
-        calibration = self.predictor.calibration
+        calibration, folder = self.predictor.calibration, self.folder.absolute()
         return {
-            "name": self.folder.name if self.folder.name != "model" else self.folder.parent.name,
+            "name": folder.name if folder.name != "model" else folder.parent.name,
             "hash": self.predictor.name,
             "readings": list(self.predictor.model.readings),
             "interval_coverage": None if calibration is None else calibration["coverage"],

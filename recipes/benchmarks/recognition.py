@@ -24,7 +24,8 @@ from multimodal_ser.bench.parts import TOKENS
 from multimodal_ser.bench.sizes import WHISPER_SIZES, random_whisper
 from multimodal_ser.podcast.engine import EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
-from multimodal_ser.podcast.scoring import ScoreOptions, score
+from multimodal_ser.podcast.scoring import score
+from multimodal_ser.podcast.working import ScoreOptions
 from multimodal_ser.transcripts.asr import AsrOptions
 from multimodal_ser.transcripts.openai_engine import WhisperTranscriber
 

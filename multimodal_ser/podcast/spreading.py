@@ -1,0 +1,58 @@
+"""Episodes spread over the processes of this machine: `in_processes`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+from multimodal_ser.podcast.jobs import Job
+from multimodal_ser.podcast.working import Outcome, ScoreOptions, Worker
+from multimodal_ser.workers import leave_with_parent
+
+DIED = "the process that scored it died, probably for want of memory; try --jobs 1"
+
+
+def in_processes(jobs: Sequence[Job], options: ScoreOptions, worker: Worker) -> Iterator[Outcome]:
+    """What became of each job, as it ends; with one process `worker`, which is there, does them."""
+    count = min(options.jobs, len(jobs))
+    if count <= 1:
+        yield from (worker.do(job) for job in jobs)
+        return
+    missing = {job.name: job for job in jobs}
+    try:
+        for outcome in _by_pool(jobs, options, count):
+            del missing[outcome.job.name]
+            yield outcome
+    except BrokenProcessPool:
+        for job in missing.values():  # one of these ends its process: each by itself
+            try:
+                yield from _by_pool([job], options, 1)
+            except BrokenProcessPool:
+                yield Outcome(job, DIED)
+
+
+def _by_pool(jobs: Sequence[Job], options: ScoreOptions, count: int) -> Iterator[Outcome]:
+    threads = max(1, (os.cpu_count() or 1) // count)
+    context = get_context("spawn")  # not forked: the libraries' threads would not survive it
+    with ProcessPoolExecutor(count, context, _start, (options, threads)) as workers:
+        try:
+            futures: list[Future] = [workers.submit(_do_in_worker, job) for job in jobs]
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_worker: Worker | None = None  # of a worker process
+
+
+def _start(options: ScoreOptions, threads: int) -> None:
+    global _worker
+    leave_with_parent()
+    _worker = Worker(options, threads)
+
+
+def _do_in_worker(job: Job) -> Outcome:
+    return _worker.do(job)
