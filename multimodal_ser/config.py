@@ -30,11 +30,13 @@ from multimodal_ser.models.hub import CARD
 from multimodal_ser.models.pretrained import read_settings
 from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerConfig, SerModel
+from multimodal_ser.models.strength import StrengthNet, save_strength
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
 from multimodal_ser.objectives.distillation import DistillationConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.joining import Joining, JoiningConfig
 from multimodal_ser.objectives.objective import Objective
+from multimodal_ser.objectives.strength import StrengthTrainingConfig, strength_training
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
 from multimodal_ser.objectives.task_distillation import TaskDistillation, TaskDistillationConfig
 from multimodal_ser.objectives.vesper import VesperConfig
@@ -99,6 +101,7 @@ class RunConfig:
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     frame_alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     vesper: VesperConfig = field(default_factory=VesperConfig)
+    strength: StrengthTrainingConfig = field(default_factory=StrengthTrainingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     card: CardConfig = field(default_factory=CardConfig)
 
@@ -109,8 +112,8 @@ class RunConfig:
 
     @property
     def is_pretraining(self) -> bool:
-        """Whether an encoder is trained, without labels of emotion; else a whole model."""
-        return self.objective in PRETRAINING
+        """Whether an encoder is trained, or a strength network for one; else a whole model."""
+        return self.objective in PRETRAINING or self.objective == "strength"
 
     @property
     def unread(self) -> set[str]:
@@ -149,6 +152,7 @@ OBJECTIVES: dict[str, Callable[[RunConfig, Manifest], Objective]] = {
     "supervised": _supervised,
     "task_distillation": _task_distillation,
     "joining": _joining,
+    "strength": lambda config, training: strength_training(config.strength, training, config.training.seed),
     **dict.fromkeys(PRETRAINING, _pretraining),
 }
 
@@ -211,7 +215,8 @@ def _leave(objective: Objective, develop_on: Examples | None, folder: Path) -> N
     """Write what was trained."""
     model = objective.model
     if not isinstance(model, SerModel):
-        save_encoder(model, folder)
+        save = save_strength if isinstance(model, StrengthNet) else save_encoder
+        save(model, folder)
         return
     model.save_pretrained(folder)
     calibrate(Predictor(model, name=hash_file(folder / WEIGHTS)), develop_on, folder)
@@ -245,7 +250,7 @@ def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | 
     if config.data.development is None and not config.is_pretraining:
         raise InputError(
             "data.development is null: a model is selected on development utterances; only pretraining "
-            f"({', '.join(PRETRAINING)}) goes without"
+            f"(strength, {', '.join(PRETRAINING)}) goes without"
         )
     development = None if config.data.development is None else manifest.split(config.data.development)
     return part(manifest, config.data.train), development

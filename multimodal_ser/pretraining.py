@@ -15,22 +15,24 @@ from numpy.typing import NDArray
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS, nearest
-from multimodal_ser.models.audio_branch import AudioConfig, build_audio, load_audio_encoder
+from multimodal_ser.models.audio_branch import AudioConfig, build_audio, load_audio_encoder, model_folder_of
 from multimodal_ser.models.encoder_folder import rebuilt_with_mask_vector
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mockingjay import MockingjayEncoder
 from multimodal_ser.models.npc import NpcEncoder
+from multimodal_ser.models.strength import load_strength
 from multimodal_ser.models.students import StudentConfig, make_student
 from multimodal_ser.objectives.distillation import Distillation, DistillationConfig
 from multimodal_ser.objectives.emotional_spans import SpanConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig, FrameAlignment
-from multimodal_ser.objectives.intensity import SlidingArousal, Source, energy
+from multimodal_ser.objectives.intensity import LearnedStrength, SlidingArousal, Source, energy
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.reconstruction import MaskedReconstruction, PredictiveCoding
 from multimodal_ser.objectives.vesper import Vesper, VesperConfig, without_final_norm
 from multimodal_ser.training import TrainingConfig
 
-INTENSITIES = ("none", "energy", "arousal")
+# Whose intensity it is: the setting that names the folder it is read from, if it needs one.
+INTENSITIES = {"none": None, "energy": None, "arousal": "arousal_model", "strength": "strength_model"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class ReconstructionConfig:
     """Reconstruction by MockingJay or NPC, whichever `model.audio.encoder` names."""
 
     spans: SpanConfig = field(default_factory=SpanConfig)  # of MockingJay alone; NPC's kernels hide
-    intensity: str = "energy"  # none, energy, or arousal of a trained model in sliding windows
+    intensity: str = "energy"  # none, energy, arousal of a trained model in sliding windows, or strength
     arousal_model: str = ""  # run or model folder
+    strength_model: str = ""  # folder of a run of the objective strength
     use_intensity: bool = True  # as further input and target; else MockingJay's spans alone know it
 
     def __post_init__(self) -> None:
@@ -48,11 +51,13 @@ class ReconstructionConfig:
             raise InputError(
                 f"reconstruction.intensity = '{self.intensity}'{hint}; known: {', '.join(INTENSITIES)}"
             )
-        if (self.intensity == "arousal") != bool(self.arousal_model):
-            raise InputError(
-                f"reconstruction.intensity = '{self.intensity}' and arousal_model = '{self.arousal_model}': "
-                "intensity by arousal needs the folder of a trained model, and nothing else does"
-            )
+        for name in filter(None, INTENSITIES.values()):
+            if (name == INTENSITIES[self.intensity]) != bool(getattr(self, name)):
+                raise InputError(
+                    f"reconstruction.intensity = '{self.intensity}' and {name} = '{getattr(self, name)}': "
+                    f"intensity by {name.removesuffix('_model')} needs the folder of a trained model, and "
+                    "nothing else does"
+                )
         if self.intensity == "none" and self.spans.policy != "random":
             raise InputError(
                 f"reconstruction.spans.policy = '{self.spans.policy}' needs intensity; set "
@@ -131,9 +136,11 @@ PRETRAINING: dict[str, Callable[[AudioConfig, Any, TrainingConfig], Objective]] 
 
 def intensity_source(config: ReconstructionConfig, device: str = "auto") -> Source | None:
     """The callable that says how intense emotion is."""
-    if config.intensity == "none":
-        return None
-    return energy if config.intensity == "energy" else SlidingArousal(_Arousal(config.arousal_model, device))
+    if config.intensity == "arousal":
+        return SlidingArousal(_Arousal(config.arousal_model, device))
+    if config.intensity == "strength":
+        return LearnedStrength(load_strength(model_folder_of(config.strength_model)))
+    return energy if config.intensity == "energy" else None
 
 
 class _Arousal:

@@ -140,39 +140,40 @@ evaluate_folds() {
 # Encoders: pretrained with each seed on the training speakers of each fold alone, then made to tell emotion.
 FOLDS=(1 2 3 4 5)
 
-pretrain_encoders() {
-    for config in "${CONFIGS[@]}"; do
-        for seed in "${VARIANTS[@]}"; do
-            for fold in "${FOLDS[@]}"; do
-                train_into "$WORK/encoders/$config/seed$seed-fold$fold" "$config" \
-                    --set "training.seed=$seed" --set "data.fold=$fold" "$@"
-            done
-        done
+# each_fold COMMAND...: for every seed and fold, as COMMAND... seedS-foldF S F.
+each_fold() {
+    for seed in "${VARIANTS[@]}"; do
+        for fold in "${FOLDS[@]}"; do "$@" "seed$seed-fold$fold" "$seed" "$fold"; done
     done
 }
 
-# finetune_encoders [--set KEY=VALUE ...]: finetune.yaml on each of them, into $WORK/runs/CONFIG/VARIANT.
-finetune_encoders() {
-    for config in "${CONFIGS[@]}"; do
-        for seed in "${VARIANTS[@]}"; do
-            for fold in "${FOLDS[@]}"; do
-                local variant=seed$seed-fold$fold
-                train_into "$WORK/runs/$config/$variant" finetune --set "training.seed=$seed" \
-                    --set "data.fold=$fold" --set "model.audio.encoder=$WORK/encoders/$config/$variant" "$@"
-            done
-        done
-    done
+# each_encoder COMMAND: the same for every experiment, as COMMAND CONFIG seedS-foldF S F.
+each_encoder() {
+    for config in "${CONFIGS[@]}"; do each_fold "$1" "$config"; done
 }
 
-evaluate_encoders() {
-    for config in "${CONFIGS[@]}"; do
-        for seed in "${VARIANTS[@]}"; do
-            for fold in "${FOLDS[@]}"; do
-                evaluate_one "$config" "seed$seed-fold$fold" --fold "$fold" --split test "$@"
-            done
-        done
-    done
+# pretrain_one CONFIG VARIANT SEED FOLD: with what a recipe's own add_options CONFIG VARIANT puts into OPTIONS.
+pretrain_one() {
+    OPTIONS=()
+    ! declare -F add_options >/dev/null || add_options "$1" "$2"
+    train_into "$WORK/encoders/$1/$2" "$1" --set "training.seed=$3" --set "data.fold=$4" \
+        ${OPTIONS[@]+"${OPTIONS[@]}"}
 }
+
+# finetune_one CONFIG VARIANT SEED FOLD: finetune.yaml on that encoder, into $WORK/runs/CONFIG/VARIANT.
+finetune_one() {
+    train_into "$WORK/runs/$1/$2" finetune --set "training.seed=$3" --set "data.fold=$4" \
+        --set "model.audio.encoder=$WORK/encoders/$1/$2"
+}
+
+# test_one CONFIG VARIANT SEED FOLD
+test_one() { evaluate_one "$1" "$2" --fold "$4" --split test; }
+
+pretrain_encoders() { each_encoder pretrain_one; }
+
+finetune_encoders() { each_encoder finetune_one; }
+
+evaluate_encoders() { each_encoder test_one; }
 
 # compare_runs [options of compare]: one table over all experiments.
 compare_runs() {

@@ -5,16 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import small_runs
 import torch
-from tiny_checkpoints import save_hubert
+from tiny_checkpoints import save_hubert, save_ser_model
 
+from multimodal_ser import audio
 from multimodal_ser import config as experiments
 from multimodal_ser.analysis.encoders import load_encoder
+from multimodal_ser.data import Batch
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import read, write
 from multimodal_ser.models.encoder_folder import load_encoder as read_encoder
+from multimodal_ser.models.ser import SerModel
+from multimodal_ser.models.strength import load_strength
+from multimodal_ser.objectives.intensity import frame_times
 from multimodal_ser.objectives.objective import Objective
 from multimodal_ser.objectives.reconstruction import MaskedReconstruction
 from multimodal_ser.pseudo_labels import pseudo_label
@@ -40,6 +46,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configured(manifest: Path, encoder: str, **parts: Any) -> experiments.RunConfig:
     audio = {"encoder": encoder, **({encoder: AUDIO[encoder]} if encoder in AUDIO else {})}
     whole = {"objective": "reconstruction", "data": {"train": None, "development": None}}
+    parts["data"] = {**whole["data"], **parts.get("data", {})}
     return small_runs.configured(manifest, **{**whole, "model": {"audio": audio}, **parts})
 
 
@@ -139,9 +146,96 @@ def test_frame_labels_made_with_an_encoder_are_learned_from_the_same_start(
     assert not any("feature_extractor" in name for name in moved)
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings whose emotions are known."""
+    return small_runs.write_corpus(tmp_path_factory.mktemp("labelled"), 14, 4)
+
+
+STRENGTH = {"neutral": "sadness", "network": {"bands": 8, "channels": [2], "recurrent": 4, "hidden": 4}}
+
+
+def one_batch(objective: Objective, manifest: Path) -> Batch:
+    """The first four utterances, as the loop would bring them."""
+    utterances = read(manifest).utterances[:4]
+    waves = [torch.from_numpy(audio.load(manifest.parent / u.audio)) for u in utterances]
+    lengths = torch.tensor([len(wave) for wave in waves])
+    padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+    nan = torch.full((4, 3), float("nan"))
+    ids = tuple(u.id for u in utterances)
+    return Batch(padded, lengths, None, None, nan, nan[:, :0], None, torch.arange(4), ids)
+
+
+def intensity_of(manifest: Path, **parts: Any) -> tuple[Objective, Batch, torch.Tensor]:
+    """The objective of an experiment, a batch, and the intensity (B, T) that its network is given."""
+    config = configured(manifest, "mockingjay", reconstruction=parts)
+    objective = experiments.OBJECTIVES["reconstruction"](config, read(manifest))
+    batch = one_batch(objective, manifest)
+    frames = objective.model.features(batch.waveforms, batch.lengths)[1].shape[1]
+    assert objective(batch)["intensity"].isfinite()
+    return objective, batch, objective.intensity(batch, frames)
+
+
+def test_a_strength_network_is_trained_on_ranks_and_steers_the_reconstruction(
+    labelled: Path, tmp_path: Path
+) -> None:
+    config = configured(
+        labelled, "mockingjay", objective="strength", strength=STRENGTH, data={"train": "train"}
+    )
+    experiments.run(config, tmp_path / "strength")
+    lines = history(tmp_path / "strength")
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    network = load_strength(tmp_path / "strength" / "model")
+    assert network.config.classes == 2
+    given = {"intensity": "strength", "strength_model": str(tmp_path / "strength")}
+    objective, batch, intensity = intensity_of(labelled, **given)
+    stack = objective.model.config.stack
+    for row, length in enumerate(batch.lengths.tolist()):
+        with torch.no_grad():
+            told = network(batch.waveforms[row : row + 1, :length], torch.tensor([length])).frames[0]
+        count = int(objective.model.frame_lengths(torch.tensor([length])))
+        expected = np.interp(frame_times(count, stack), frame_times(len(told), 1), told.numpy())
+        assert intensity[row, :count].numpy() == pytest.approx(expected, abs=1e-6)
+        assert not intensity[row, count:].any()
+
+
+def test_arousal_of_a_trained_model_steers_the_reconstruction(labelled: Path, tmp_path: Path) -> None:
+    model = SerModel.from_pretrained(save_ser_model(tmp_path / "model"))
+    given = {"intensity": "arousal", "arousal_model": str(tmp_path / "model")}
+    objective, batch, intensity = intensity_of(labelled, **given)
+    # Recordings shorter than a window of one second: one value each, what the model hears in all of it.
+    for row, length in enumerate(batch.lengths.tolist()):
+        wave, lengths = batch.waveforms[row : row + 1, :length], torch.tensor([length])
+        with torch.no_grad():
+            heard = model.read(model.encode(wave, lengths, *model.text.tokenize([""])), "audio")
+        count = int(objective.model.frame_lengths(lengths))
+        expected = float(heard.dimensions[0, 0].clamp(0, 1))
+        assert intensity[row, :count].numpy() == pytest.approx(expected, abs=1e-5)
+    assert len(set(intensity[:, 0].tolist())) == 4
+
+
+def test_strength_wants_labels_of_training_utterances_and_nothing_else(
+    labelled: Path, manifest: Path, tmp_path: Path
+) -> None:
+    cases = (
+        (manifest, {}, STRENGTH, "18 of 18 lack emotion or audio, 'u000' first"),
+        (labelled, {"train": "train", "development": "development"}, STRENGTH, "only training utterances"),
+        (labelled, {"train": "train"}, {**STRENGTH, "neutral": "neutral"}, "a ranking needs 'neutral' and"),
+    )
+    for number, (where, data, strength, message) in enumerate(cases):
+        config = configured(where, "mockingjay", objective="strength", strength=strength, data=data)
+        with pytest.raises(InputError, match=message):
+            experiments.run(config, tmp_path / str(number))
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
+        (
+            {"reconstruction": {"intensity": "strength"}},
+            "intensity by strength needs the folder of a trained",
+        ),
+        ({"reconstruction": {"strength_model": "x"}}, "strength_model = 'x': intensity by strength needs"),
         ({"reconstruction": {"intensity": "enery"}}, r"'enery' \(did you mean 'energy'\?\)"),
         ({"reconstruction": {"intensity": "arousal"}}, "needs the folder of a trained model"),
         ({"reconstruction": {"intensity": "none"}}, "spans.policy = 'intense' needs intensity"),

@@ -11,6 +11,7 @@ from multimodal_ser.corpora.preparation import prepare
 from multimodal_ser.manifests import Header, Manifest, read
 from multimodal_ser.models.encoder_folder import load_encoder
 from multimodal_ser.models.ser import SerModel
+from multimodal_ser.models.strength import StrengthConfig, StrengthNet, load_strength, save_strength
 from multimodal_ser.pseudo_labels import pseudo_label
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -51,6 +52,14 @@ def tiny(wanted: experiments.RunConfig, folder: Path) -> dict:
     if wanted.objective == "vesper":
         masks = {"small": 2, "large": 4}
         changes["vesper"] = {"teacher": str(folder / "hubert"), "blocks": 2, "masks": masks}
+    if wanted.objective == "strength":
+        emotions = {u.emotion for u in read(folder / "manifest" / "manifest.jsonl").split("train").utterances}
+        network = {"bands": 8, "channels": [2], "recurrent": 4, "hidden": 4}
+        changes["strength"] = {"neutral": min(emotions), "network": network}
+    if wanted.reconstruction.strength_model:
+        network = StrengthNet(StrengthConfig(bands=8, channels=(2,), recurrent=4, hidden=4, classes=2))
+        save_strength(network, folder / "strength")
+        changes["reconstruction"] = {"strength_model": str(folder / "strength")}
     if wanted.objective == "frame_alignment":
         changes["model"] = {"audio": {"encoder": str(folder / "hubert")}}
         changes["data"] = {"manifest": str(folder / "labels" / "manifest.jsonl")}
@@ -72,7 +81,9 @@ def test_every_experiment_goes_two_steps(path: Path, folder: Path, tmp_path: Pat
     values = settings.merged(settings.read(path), changes)
     config = settings.parse(experiments.RunConfig, settings.merged(values, tiny(wanted, folder)))
     assert experiments.run(config, tmp_path).step == 2
-    if wanted.is_pretraining:
+    if wanted.objective == "strength":
+        assert load_strength(tmp_path / "model").config.bands == 8
+    elif wanted.is_pretraining:
         assert load_encoder(tmp_path / "model").num_layers > 0
     else:
         assert SerModel.from_pretrained(tmp_path / "model").readings == wanted.model.branches

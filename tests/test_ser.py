@@ -263,7 +263,7 @@ def test_saving_over_an_older_model_leaves_the_newer_one(saved: Path, tmp_path: 
             r"dimensions \['valence', .*; expected \['arou",
         ),
         ({"scale": "1-7"}, "scale 1-7; expected 0-1"),
-        ({"widht": 3}, r"unknown key 'widht' \(did you mean 'width'\?\); known: format, schema_version"),
+        ({"widht": 3}, r"unknown key 'widht' \(did you mean 'width'\?\); known: dimensions, scale, fusion"),
         ({"heads": "(gone)"}, "heads missing; the file is incomplete"),
         ({"audio": "(gone)", "text": "(gone)"}, "audio, text missing"),
         (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
 
 from multimodal_ser.cache import atomic_path, write_json
 from multimodal_ser.checkpoints import whole
@@ -28,28 +29,36 @@ _BLOCKS = ("network.encoder.layers.", "blocks.", "masked.")  # what the names of
 
 def save_encoder(encoder: AudioEncoder, folder: str | os.PathLike) -> None:
     """Write an encoder folder; `load_encoder` reads it back."""
+    write_folder(folder, encoder, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **described(encoder)})
+
+
+def write_folder(folder: str | os.PathLike, network: nn.Module, settings: dict[str, Any]) -> None:
+    """Write the weights of a network, then its settings."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / WEIGHTS) as path:
-        save_file(whole(encoder.state_dict()), path, metadata={"format": "pt"})
-    header = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
-    write_json(folder / SETTINGS, {**header, **described(encoder)})
+        save_file(whole(network.state_dict()), path, metadata={"format": "pt"})
+    write_json(folder / SETTINGS, settings)
 
 
 def load_encoder(folder: str | os.PathLike) -> AudioEncoder:
     """Read an encoder folder; a weight that is missing or left over is an error."""
     folder = Path(folder)
+    encoder = built(settings_of_format(folder, FORMAT, SCHEMA_VERSION), f"{folder / SETTINGS}, encoder")
+    load_strictly(encoder, read_weights(folder), f"the weights in {folder}")
+    return encoder.eval()
+
+
+def settings_of_format(folder: Path, form: str, version: int) -> dict[str, Any]:
+    """The settings of a folder of this format and version, without the two; anything else is an error."""
     settings = read_settings(folder)
-    for name, expected in (("format", FORMAT), ("schema_version", SCHEMA_VERSION)):
+    for name, expected in (("format", form), ("schema_version", version)):
         if settings.get(name) != expected:
             raise InputError(
                 f"{folder / SETTINGS}: {name} {settings.get(name)!r}; this version of multimodal_ser reads "
                 f"{expected!r}"
             )
-    body = {name: value for name, value in settings.items() if name not in ("format", "schema_version")}
-    encoder = built(body, f"{folder / SETTINGS}, encoder")
-    load_strictly(encoder, read_weights(folder), f"the weights in {folder}")
-    return encoder.eval()
+    return {name: value for name, value in settings.items() if name not in ("format", "schema_version")}
 
 
 def described(encoder: AudioEncoder) -> dict[str, Any]:

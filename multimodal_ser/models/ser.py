@@ -21,11 +21,18 @@ from torch import Tensor, nn
 from multimodal_ser.cache import atomic_path, write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, nearest
-from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, built, check_keys, described
+from multimodal_ser.models.encoder_folder import (
+    SETTINGS,
+    WEIGHTS,
+    built,
+    check_keys,
+    described,
+    settings_of_format,
+)
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
 from multimodal_ser.models.hub import found_folder, push_folder
-from multimodal_ser.models.pretrained import read_settings, read_weights
+from multimodal_ser.models.pretrained import read_weights
 from multimodal_ser.models.text import TextEncoder
 
 FORMAT = "multimodal_ser.model"
@@ -228,15 +235,8 @@ def _settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     if not path.is_file():
         raise InputError(f"no model in {folder}: it holds no {SETTINGS}; `train` writes RUN/model")
-    settings = read_settings(folder)
-    expected = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **_MEANING}
-    for name in ("format", "schema_version"):
-        if settings.get(name) != expected[name]:
-            raise InputError(
-                f"{path}: {name} {settings.get(name)!r}; "
-                f"this version of multimodal_ser reads {expected[name]!r}"
-            )
-    check_keys(settings, (*expected, *SerConfig.__dataclass_fields__, "audio", "text"), str(path))
+    settings = settings_of_format(folder, FORMAT, SCHEMA_VERSION)
+    check_keys(settings, (*_MEANING, *SerConfig.__dataclass_fields__, "audio", "text"), str(path))
     for name, value in _MEANING.items():
         if settings[name] != value:
             raise InputError(f"{path}: {name} {settings[name]}; expected {value}")

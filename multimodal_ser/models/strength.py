@@ -9,7 +9,9 @@ passes through a sigmoid, since intensity must stay in [0, 1]. A clip's mean spe
 away, as for reconstruction, it could not tell.
 """
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,8 +20,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.encoder_folder import SETTINGS, check_keys, settings_of_format, write_folder
+from multimodal_ser.models.encoding import load_strictly
+from multimodal_ser.models.pretrained import read_weights
 from multimodal_ser.models.spectral import SpectralFeatures
 
+FORMAT = "multimodal_ser.strength"
+SCHEMA_VERSION = 1
 _SPREAD = 5.0  # log-mel bands of speech vary by about this much, in natural logarithms
 
 
@@ -89,6 +96,22 @@ class StrengthNet(nn.Module):
         count = counts.clamp(min=1)
         pooled = (x * mask[..., None]).sum(1) / count[:, None]
         return Strength(frames, frames.sum(1) / count, self.classify(pooled), mask)
+
+
+def save_strength(network: StrengthNet, folder: str | os.PathLike) -> None:
+    """Write a folder of settings and weights; `load_strength` reads it back."""
+    header = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
+    write_folder(folder, network, {**header, **asdict(network.config)})
+
+
+def load_strength(folder: str | os.PathLike) -> StrengthNet:
+    """Read such a folder; a weight or a setting that is missing or left over is an error."""
+    folder = Path(folder)
+    settings = settings_of_format(folder, FORMAT, SCHEMA_VERSION)
+    check_keys(settings, tuple(StrengthConfig.__dataclass_fields__), str(folder / SETTINGS))
+    network = StrengthNet(StrengthConfig(**{**settings, "channels": tuple(settings["channels"])}))
+    load_strictly(network, read_weights(folder), f"the weights in {folder}")
+    return network.eval()
 
 
 def strength_losses(said: Strength, targets: Tensor, classes: Tensor) -> dict[str, Tensor]:

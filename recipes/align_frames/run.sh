@@ -8,13 +8,6 @@ LAYER=${LAYER:-2}        # whose frames are clustered; published: 9
 GENERIC=${GENERIC:-100}  # clusters of tapt; published: 500
 EMOTIONAL=${EMOTIONAL:-50}
 
-# each COMMAND: for every seed and fold, as COMMAND seedS-foldF S F.
-each() {
-    for seed in "${VARIANTS[@]}"; do
-        for fold in "${FOLDS[@]}"; do "$1" "seed$seed-fold$fold" "$seed" "$fold"; done
-    done
-}
-
 # cluster_into FOLDER ENCODER CLUSTERS SEED FOLD: clusters of the training speakers' frames as frame labels.
 cluster_into() {
     [ -f "$1/manifest.jsonl" ] || multimodal-ser pseudo_labels "$MANIFEST" --encoder "$2" -o "$1" \
@@ -47,15 +40,15 @@ align_one() { learn_labels align "$WORK/encoders/align/$1" "$WORK/labels/align/$
 
 stage_prepare() { prepare_corpus emodb --proxy-dimensions ${PREPARE_OPTIONS:-}; }
 
-stage_start() { each start_one; }
+stage_start() { each_fold start_one; }
 
-stage_tapt() { each tapt_one; }
+stage_tapt() { each_fold tapt_one; }
 
-stage_teach() { each teach_one; }
+stage_teach() { each_fold teach_one; }
 
-stage_labels() { each labels_one; }
+stage_labels() { each_fold labels_one; }
 
-stage_align() { each align_one; }
+stage_align() { each_fold align_one; }
 
 stage_finetune() { finetune_encoders; }
 

@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
 # EmoDB: pretraining with intensity against pretraining without, and against none.
 NAME=pretrain_mockingjay
-STAGES=(prepare pretrain finetune evaluate table)
-CONFIGS=(small small_random small_none)
+STAGES=(prepare strength pretrain finetune evaluate table)
+CONFIGS=(small small_strength small_random small_none)
 VARIANTS=(0 1 2)
 
 stage_prepare() { prepare_corpus emodb --proxy-dimensions ${PREPARE_OPTIONS:-}; }
+
+# strength_one VARIANT SEED FOLD: the strength network of this fold's training speakers.
+strength_one() { train_into "$WORK/strength/$1" strength --set "training.seed=$2" --set "data.fold=$3"; }
+
+add_options() {
+    [ "$1" != small_strength ] || OPTIONS=(--set "reconstruction.strength_model=$WORK/strength/$2")
+}
+
+stage_strength() { [[ " ${CONFIGS[*]} " != *" small_strength "* ]] || each_fold strength_one; }
 
 stage_pretrain() { pretrain_encoders; }
 

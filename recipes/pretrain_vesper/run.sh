@@ -7,7 +7,9 @@ VARIANTS=(0 1 2)
 
 stage_prepare() { prepare_corpus emodb --proxy-dimensions ${PREPARE_OPTIONS:-}; }
 
-stage_pretrain() { pretrain_encoders --set "vesper.teacher=${TEACHER:-microsoft/wavlm-base-plus}"; }
+add_options() { OPTIONS=(--set "vesper.teacher=${TEACHER:-microsoft/wavlm-base-plus}"); }
+
+stage_pretrain() { pretrain_encoders; }
 
 stage_finetune() { finetune_encoders; }
 
