@@ -1,7 +1,7 @@
-"""Which weights are trained how fast, and how the rate goes over the steps of a run."""
+"""Which weights are trained how fast, how the rate goes over a run, and which steps are taken."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 
 SCHEDULES = ("constant", "linear", "cosine")
+IDS_SHOWN = 5  # of a batch, in an error
 LEAST_RATE = 0.01  # of the peak, where a schedule ends
 
 
@@ -57,3 +58,20 @@ def rate_factor(step: int, total: int, warmup: float, schedule: str) -> float:
     done = (step - warm) / max(1, total - warm)
     left = 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     return LEAST_RATE + (1 - LEAST_RATE) * left
+
+
+def is_sound(losses: Mapping[str, float], norm: float, precision: str) -> bool:
+    """Whether a step may be taken; with fp16 a gradient that overflowed is skipped and scaled down later."""
+    return math.isfinite(losses["loss"]) and (math.isfinite(norm) or precision == "fp16")
+
+
+def diverged(losses: Mapping[str, float], step: int, epoch: int, ids: Sequence[str]) -> str:
+    """What to say of a step that may not be taken; step and epoch counted from 0, ids of its utterances."""
+    more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
+    named = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+    return (
+        f"training diverged in step {step + 1} (epoch {epoch + 1}): loss or gradient is "
+        f"not finite ({named}); utterances of the batch: {', '.join(ids[:IDS_SHOWN])}{more}. Nothing of this "
+        "step was kept. The likely cause is a high training.learning_rate, precision fp16 (try bf16), or "
+        "what these utterances hold"
+    )

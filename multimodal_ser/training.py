@@ -27,12 +27,13 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from multimodal_ser.averaging import WeightAverage
 from multimodal_ser.batches import DurationBatches
 from multimodal_ser.data import Collate, Examples, Feed, hash_utterances, iterate
 from multimodal_ser.errors import InputError
 from multimodal_ser.objectives.backward import Step, backward_within_memory, gather_rows
 from multimodal_ser.objectives.objective import Objective
-from multimodal_ser.optimisation import SCHEDULES, parameter_groups, rate_factor
+from multimodal_ser.optimisation import SCHEDULES, diverged, is_sound, parameter_groups, rate_factor
 from multimodal_ser.processes import PRECISIONS, anywhere, new_accelerator
 from multimodal_ser.randomness import random_state, set_random_state
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
@@ -40,7 +41,6 @@ from multimodal_ser.terminal import interruptions, training_bar
 
 # What may change when a run goes on, since it changes no number that comes out.
 CHANGEABLE = ("checkpoint_steps", "device", "trackers", "workers")
-IDS_SHOWN = 5  # of a batch, in an error
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class TrainingConfig:
     warmup: float = 0.1  # share of all steps
     schedule: str = "cosine"
     clip: float = 1.0  # largest norm of the gradient; 0 = any
+    averaging: float | None = (
+        None  # decay of a mean of the weights, which is validated and kept; see averaging
+    )
     precision: str = "fp32"
     patience: int | None = 5  # epochs without a better score before training stops
     checkpoint_steps: int = 200
@@ -80,6 +83,8 @@ class TrainingConfig:
         for name in ("learning_rate", "weight_decay", "clip", "workers", "seed"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} = {getattr(self, name)}: not negative")
+        if self.averaging is not None and not 0 < self.averaging < 1:
+            raise InputError(f"averaging = {self.averaging}: between 0 and 1, such as 0.99, or null for none")
         if not 0 <= self.warmup <= 1:
             raise InputError(f"warmup = {self.warmup}: a share of all steps, 0 to 1")
 
@@ -129,7 +134,8 @@ def train(
     groups = parameter_groups(objective, config.learning_rate, config.learning_rates, config.weight_decay)
     optimizer = torch.optim.AdamW(groups, fused=accelerator.device.type == "cuda")
     module, optimizer = accelerator.prepare(Step(objective), optimizer)
-    progress = _resumed(accelerator, run, objective, optimizer, config)
+    average = WeightAverage(objective, config.averaging)
+    progress = _resumed(accelerator, run, objective, optimizer, average, config)
 
     with (
         interruptions() as stop_asked,
@@ -149,14 +155,14 @@ def train(
                 )
                 norm = accelerator.clip_grad_norm_(objective.parameters(), config.clip or math.inf)
                 named = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-                if not _is_sound(named, float(norm), config):
-                    raise InputError(
-                        _diverged(named, progress, [training.utterances[i].id for i in positions])
-                    )
+                if not is_sound(named, float(norm), config.precision):
+                    ids = [training.utterances[i].id for i in positions]
+                    raise InputError(diverged(named, progress.step, progress.epoch, ids))
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 
                 progress.step += 1
+                average.update(progress.step)
                 progress.position += 1
                 progress.steps_summed += 1
                 for name, value in named.items():
@@ -165,19 +171,20 @@ def train(
 
                 stop = anywhere(accelerator, stop_asked())
                 if stop or progress.step % config.checkpoint_steps == 0:
-                    _save(accelerator, run, objective, optimizer, progress, settings)
+                    _save(accelerator, run, objective, optimizer, average, progress, settings)
                 if stop:
                     raise Stopped(f"saved at step {progress.step}; the same command goes on from there")
 
             progress.epoch += 1
             progress.position = 0
             objective.eval()
-            measured = _measure(
-                accelerator, objective, development_feed, measured_on.seconds, config, progress
-            )
-            line = _judge(accelerator, run, objective, progress, measured, config, total_steps)
+            with average.applied():
+                measured = _measure(
+                    accelerator, objective, development_feed, measured_on.seconds, config, progress
+                )
+                line = _judge(accelerator, run, objective, progress, measured, config, total_steps)
             track(line)
-            _save(accelerator, run, objective, optimizer, progress, settings)
+            _save(accelerator, run, objective, optimizer, average, progress, settings)
 
     accelerator.wait_for_everyone()
     if progress.best_score is None:
@@ -193,7 +200,12 @@ def _total_steps(batches: DurationBatches, config: TrainingConfig) -> int:
 
 
 def _resumed(
-    accelerator: Accelerator, run: RunFolder, objective: Objective, optimizer: Any, config: TrainingConfig
+    accelerator: Accelerator,
+    run: RunFolder,
+    objective: Objective,
+    optimizer: Any,
+    average: WeightAverage,
+    config: TrainingConfig,
 ) -> Progress:
     """Where the newest checkpoint left off, with everything restored; a fresh start if there is none."""
     found = run.checkpoints.latest()
@@ -202,6 +214,7 @@ def _resumed(
         progress = Progress(**found.state["progress"])
         objective.load_state_dict(found.weights)
         optimizer.load_state_dict(found.optimizer["optimizer"])
+        average.load(found.optimizer.get("average", {}))
         set_random_state(found.optimizer["random"][accelerator.process_index], accelerator.device)
         if accelerator.scaler is not None and found.optimizer["scaler"]:
             accelerator.scaler.load_state_dict(found.optimizer["scaler"])
@@ -209,22 +222,6 @@ def _resumed(
     if accelerator.is_main_process:
         run.begin(progress)
     return progress
-
-
-def _is_sound(losses: dict[str, float], norm: float, config: TrainingConfig) -> bool:
-    """Whether a step may be taken; with fp16 a gradient that overflowed is skipped and scaled down later."""
-    return math.isfinite(losses["loss"]) and (math.isfinite(norm) or config.precision == "fp16")
-
-
-def _diverged(losses: dict[str, float], progress: Progress, ids: list[str]) -> str:
-    more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
-    named = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-    return (
-        f"training diverged in step {progress.step + 1} (epoch {progress.epoch + 1}): loss or gradient is "
-        f"not finite ({named}); utterances of the batch: {', '.join(ids[:IDS_SHOWN])}{more}. Nothing of this "
-        "step was kept. The likely cause is a high training.learning_rate, precision fp16 (try bf16), or "
-        "what these utterances hold"
-    )
 
 
 def _measure(
@@ -282,6 +279,7 @@ def _save(
     run: RunFolder,
     objective: Objective,
     optimizer: Any,
+    average: WeightAverage,
     progress: Progress,
     settings: Mapping[str, Any],
 ) -> None:
@@ -290,7 +288,12 @@ def _save(
     if not accelerator.is_main_process:
         return
     scaler = {} if accelerator.scaler is None else accelerator.scaler.state_dict()
-    rest = {"optimizer": optimizer.state_dict(), "random": random, "scaler": scaler}
+    rest = {
+        "optimizer": optimizer.state_dict(),
+        "random": random,
+        "scaler": scaler,
+        "average": average.weights,
+    }
     run.save(objective.state_dict(), rest, progress, settings)
 
 

@@ -35,6 +35,7 @@ LAYERS = [
         "checkpoints",
         "environment",
         "optimisation",
+        "averaging",
         "processes",
     },
     {"audio_store", "batches", "run_folder"},

@@ -129,6 +129,31 @@ def assert_same(tmp_path: Path, one: tuple[Listener, Progress], other: tuple[Lis
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("kill", [3, 6])
+def test_a_run_with_averaged_weights_is_resumed_exactly(run: Run, tmp_path: Path, kill: int) -> None:
+    whole = run("whole", averaging=0.8)
+    with pytest.raises(Killed):
+        run(before_step=kill_in_step(kill), averaging=0.8)
+    assert_same(tmp_path, whole, run(averaging=0.8))
+
+
+def test_what_is_kept_is_the_mean_of_the_weights_with_a_decay_that_rises(run: Run) -> None:
+    seen: list[Tensor] = []
+    objective = Listener(dropout=0.0)
+    averaged, progress = run(
+        objective=objective, before_step=lambda _: seen.append(weights(objective)), averaging=0.5, epochs=1
+    )
+    plain, _ = run("plain", Listener(dropout=0.0), epochs=1)
+    path = [*seen, weights(plain)]  # the mean takes no part in training
+    assert len(path) == progress.step + 1
+    mean = path[0]
+    for step, after in enumerate(path[1:], start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * after
+    assert torch.allclose(weights(averaged), mean, atol=1e-6)
+    assert not torch.allclose(weights(averaged), weights(plain), atol=1e-4)
+
+
 @pytest.mark.parametrize("accumulation", [1, 3])
 @pytest.mark.parametrize("kill", [1, 3, 5, 6, 9])
 def test_a_run_killed_in_a_step_and_resumed_ends_like_one_that_was_not(
@@ -437,6 +462,7 @@ def test_tensorboard_gets_every_epoch(run: Run, tmp_path: Path) -> None:
         ({"patience": 0}, "patience = 0: at least 1"),
         ({"learning_rate": -1.0}, "learning_rate = -1.0: not negative"),
         ({"seed": -1}, "seed = -1: not negative"),
+        ({"averaging": 1.0}, "averaging = 1.0: between 0 and 1, such as 0.99, or null for none"),
         ({"warmup": 1.5}, "warmup = 1.5: a share of all steps, 0 to 1"),
     ],
 )
