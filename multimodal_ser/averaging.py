@@ -2,7 +2,7 @@
 
 Single steps pull the weights about; their mean lies in the middle of where they go, and mostly does a little
 better (Polyak and Juditsky, 1992; Izmailov et al., 2018, arXiv 1803.05407). The decay rises to its value over
-the first steps, min(decay, (1 + n) / (10 + n)), so that the weights of the beginning are forgotten. It depends
+the first steps, min(decay, (1 + n) / (10 + n)), so that the first weights are forgotten. It depends
 on the step alone, and the mean is part of a checkpoint: a resumed run goes on exactly.
 """
 
