@@ -16,7 +16,9 @@ from multimodal_ser.corpora.episode import Episode, make_episode
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.models.ser import SerModel
-from multimodal_ser.podcast.live import LiveSegmenter, Words, blocks_of
+from multimodal_ser.podcast.engine import EngineOptions
+from multimodal_ser.podcast.live import LiveScorer, Words, blocks_of
+from multimodal_ser.podcast.live_segments import LATEST, Limits, LiveSegmenter
 from multimodal_ser.podcast.segments import SegmentPolicy, segments_of, speech_cues
 from multimodal_ser.transcripts.silero import SileroDetector, is_installed
 from multimodal_ser.transcripts.speech import (
@@ -160,6 +162,32 @@ def test_tiny_pieces_look_ahead(spans: list, count: int) -> None:
     assert len(found) == count
     for span, when in found:
         assert when - span.end < DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("cost", "longest", "cut"), [(0.002, 15.0, 1.5), (0.06, 15.0, 0.74), (0.13, 8.5, 0.5), (0.5, 3.0, 0.5)]
+)
+def test_a_slow_model_gets_segments_that_it_can_tell_in_time(cost: float, longest: float, cut: float) -> None:
+    limits = Limits.of(15.0, cost)
+    assert (limits.longest, limits.cut) == (pytest.approx(longest, abs=0.05), pytest.approx(cut, abs=0.01))
+    segmenter = LiveSegmenter(SegmentPolicy(longest=limits.longest), SpeechOptions(), limits.cut)
+    worst = 0.0
+    for number in range(round(40 / FRAME_SECONDS)):
+        for span in segmenter.push([0.9]):
+            assert span.end - span.start <= limits.longest + FRAME_SECONDS
+            worst = max(worst, (number + 1) * FRAME_SECONDS - span.end + cost * (span.end - span.start))
+    assert worst > 0
+    assert worst < LATEST or longest == 3.0  # too slow for any
+
+
+def test_a_live_model_is_timed_and_what_it_means_is_said(model: Path, monkeypatch) -> None:
+    monkeypatch.setattr(LiveScorer, "_timed", lambda scorer: 0.13)
+    scorer = LiveScorer(model, EngineOptions(detector="energy"))
+    assert "cut at 8.5 s, to be told within 2 s" in scorer.said
+    scorer = LiveScorer(model, EngineOptions(detector="energy"), longest=15.0)
+    assert "cut at 15 s, some are told more than 2 s later" in scorer.said
+    monkeypatch.setattr(LiveScorer, "_timed", lambda scorer: 0.01)
+    assert LiveScorer(model, EngineOptions(detector="energy")).said == ""
 
 
 def test_speech_that_does_not_end_is_cut_in_time() -> None:

@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rate", type=int, default=16_000, metavar="HZ", help="of the sound for --live: s16le, one channel")
     add("--live-transcript", type=Path, metavar="FILE", help="words for --live; read again when it grows")
+    add("--live-longest", type=float, metavar="SECONDS", help="of a segment; as long as can be told in time")
     add("--shard", metavar="I/N", help="only this part of the recordings, for job arrays; then once without")
 
 
@@ -211,7 +212,10 @@ def _live(arguments: argparse.Namespace) -> int:
         backend=arguments.backend,
         transcript=arguments.live_transcript,
         scale=Scale.parse(arguments.scale),
+        longest=arguments.live_longest,
     )
+    if scorer.said:
+        print(scorer.said, file=sys.stderr)
     blocks = read_ahead(blocks_of(sys.stdin.buffer, arguments.rate))
     print("listening", file=sys.stderr, flush=True)
     for line in scorer.lines(blocks):

@@ -1,12 +1,11 @@
 """`score --live`: sound from a pipe, scored while it goes on; a line for each segment when it has ended.
 
-Segments follow the policy of recordings without a transcript, with one difference that a limit of two seconds
-asks for: a tiny piece may join what follows, not what went before, since that has been told already. A piece
-of speech that does not end is cut in a dip of its last second and a half.
+Which segments there are, `live_segments` says.
 """
 
 import contextlib
 import os
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,20 +23,20 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import UNIT, Scale
 from multimodal_ser.podcast.decoding import ahead
 from multimodal_ser.podcast.engine import EngineOptions, judged
+from multimodal_ser.podcast.live_segments import BLOCKS_SECONDS, LATEST, PAUSE_SECONDS, Limits, LiveSegmenter
 from multimodal_ser.podcast.rating import Judged, Rater, Sound
-from multimodal_ser.podcast.segments import SegmentPolicy, window_of
+from multimodal_ser.podcast.segments import window_of
 from multimodal_ser.podcast.timeline import NO_WORDS, SCHEMA_VERSION, Scored, segment_as_json
 from multimodal_ser.transcripts.cues import Cue, words_of
 from multimodal_ser.transcripts.reading import read_transcript
-from multimodal_ser.transcripts.speech import Span, SpanTracker, SpeechOptions, detector_named, speech_share
+from multimodal_ser.transcripts.speech import Span, detector_named, speech_share
 
 SCHEMA = "multimodal_ser.live"
 FRAMES_AT_ONCE = 4  # of speech detection: an eighth of a second
 BLOCK_SECONDS = 0.05  # read at once, if so much is there
-CUT_SECONDS = 1.5  # before the longest segment's end, in which it is cut
+TIMED_SECONDS = 4.0  # of sound, with which a model is timed
 RATES = (4_000, 192_000)  # Hz
 _BYTES = 2  # of a sample
-_KEPT_SPANS = 64
 
 
 class LiveScorer:
@@ -52,7 +51,9 @@ class LiveScorer:
         backend: str = REFERENCE,
         transcript: Path | None = None,
         scale: Scale = UNIT,
+        longest: float | None = None,
     ) -> None:
+        """longest: seconds of a segment, however late its line comes then; else what is told in time."""
         self.options = options or EngineOptions()
         if self.options.policy.window is not None:
             raise InputError(
@@ -65,12 +66,39 @@ class LiveScorer:
         self.words = None if transcript is None else Words(transcript)
         self.detector = detector_named(self.options.detector, FRAMES_AT_ONCE)
         self.scale = scale
-        self._rated((Cue(0.0, 1.0, ""), NO_WORDS, ()), np.zeros(SAMPLE_RATE, np.float32))  # the first is slow
+        self.cost = self._timed()
+        policy = self.options.policy
+        self.limits = Limits.of(policy.longest, self.cost) if longest is None else Limits(longest)
+        self.policy = replace(policy, longest=self.limits.longest)
+
+    @property
+    def said(self) -> str:
+        """What a user should know before it listens."""
+        late = self.cost * self.policy.longest + max(PAUSE_SECONDS, BLOCKS_SECONDS + self.limits.cut) > LATEST
+        if self.policy.longest >= self.options.policy.longest and not late:
+            return ""
+        told = f"some are told more than {LATEST:g} s later" if late else f"to be told within {LATEST:g} s"
+        return (
+            f"this model needs {self.cost:.2g} s for a second of sound here: segments are cut at "
+            f"{self.policy.longest:g} s, {told}; --live-longest SECONDS chooses another length"
+        )
+
+    def _timed(self) -> float:
+        """Seconds for a second of sound. The first calls are slow, so that they are made here."""
+        sound = (
+            np.random.default_rng(0).normal(0, 0.05, round(TIMED_SECONDS * SAMPLE_RATE)).astype(np.float32)
+        )
+        took = []
+        for _ in range(3):
+            started = time.perf_counter()
+            self._rated((Cue(0.0, TIMED_SECONDS, ""), NO_WORDS, ()), sound)
+            took.append(time.perf_counter() - started)
+        return max(took[1:]) / TIMED_SECONDS
 
     def lines(self, blocks: Iterable[Sound]) -> Iterator[dict[str, Any]]:
         """What is said of each segment of the sound, (S,) at 16 kHz in blocks of any length."""
         heard = _Recent()
-        segmenter = LiveSegmenter(self.options.policy, self.options.speech)
+        segmenter = LiveSegmenter(self.policy, self.options.speech, self.limits.cut)
         number = 0
 
         def ready(spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
@@ -107,65 +135,6 @@ class LiveScorer:
         (scored,) = self.rater.rated([part], [sound if self.rater.wants_sound else None])
         torch.set_num_threads(threads)
         return scored
-
-
-class LiveSegmenter:
-    """Segments from scores of frames, each as soon as it is known where it ends."""
-
-    def __init__(self, policy: SegmentPolicy, speech: SpeechOptions) -> None:
-        self.policy = policy
-        self.spoken: list[Span] = []  # the latest spans
-        self._speech = replace(speech, longest=policy.longest)
-        self._tracker = SpanTracker(self._speech, CUT_SECONDS / policy.longest)
-        self._held: Span | None = None  # too short alone
-
-    @property
-    def wanted_from(self) -> float:
-        """Seconds before which no segment will begin."""
-        return self._tracker.earliest if self._held is None else self._held.start
-
-    def push(self, scores: Iterable[float]) -> list[Span]:
-        found: list[Span] = []
-        for score in scores:
-            for span in self._tracker.push([score]):
-                found += self._after(span)
-            found += self._given_up()
-        return found
-
-    def finish(self, seconds: float) -> list[Span]:
-        found = [segment for span in self._tracker.finish(seconds) for segment in self._after(span)]
-        held, self._held = self._held, None
-        return found if held is None else [*found, Span(held.start, min(held.end, seconds))]
-
-    def _after(self, span: Span) -> list[Span]:
-        """The segments that are done when `span` has ended."""
-        self.spoken = [*self.spoken[-_KEPT_SPANS:], span]
-        found = []
-        if self._held is not None:
-            if self._may_join(span.start) and span.end - self._held.start <= self.policy.longest:
-                span = Span(self._held.start, span.end)
-            else:
-                found.append(self._held)
-        self._held = span if span.end - span.start < self.policy.shortest else None
-        return found if self._held is not None else [*found, span]
-
-    def _given_up(self) -> list[Span]:
-        """What is held, if nothing follows soon; else what follows must leave room for it."""
-        tracker, held = self._tracker, self._held
-        tracker.options = self._speech
-        if held is None:
-            return []
-        if tracker.opened is not None and self._may_join(tracker.opened):
-            room = self.policy.longest - (tracker.opened - held.start)
-            tracker.options = replace(self._speech, longest=room)
-            return []
-        if tracker.now - held.end <= self.policy.reach and tracker.opened is None:
-            return []
-        self._held = None
-        return [held]
-
-    def _may_join(self, start: float) -> bool:
-        return start - self._held.end <= self.policy.reach
 
 
 class Words:

@@ -43,9 +43,11 @@ def main() -> None:
         command += ["--live-transcript", str(episode.files["vtt"])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
+        said = ""
         for line in process.stderr:
             if b"listening" in line:
                 break
+            said += line.decode()
         told: list[tuple[float, dict]] = []
         reader = threading.Thread(
             target=lambda: told.extend((time.monotonic(), json.loads(line)) for line in process.stdout)
@@ -59,6 +61,7 @@ def main() -> None:
     print(
         json.dumps(
             {
+                "said": said.strip(),
                 "seconds": round(episode.seconds, 1),
                 "segments": len(told),
                 "longest_segment": round(float(lasting.max()), 1),
