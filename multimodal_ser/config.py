@@ -109,6 +109,12 @@ class RunConfig:
         if self.objective not in OBJECTIVES:
             hint = nearest(self.objective, list(OBJECTIVES))
             raise InputError(f"objective = '{self.objective}'{hint}; known: {', '.join(OBJECTIVES)}")
+        kept = getattr(getattr(self, self.objective, None), "kept_states", None)
+        if kept and self.data.augmentation.is_on:
+            raise InputError(
+                f"{self.objective}.kept_states = '{kept}' with data.augmentation: sound that changes every "
+                "time is never found again; leave one of them out"
+            )
 
     @property
     def is_pretraining(self) -> bool:

@@ -11,6 +11,7 @@ from tiny_checkpoints import save_hubert
 from torch import nn
 
 from multimodal_ser import config as experiments
+from multimodal_ser import settings
 from multimodal_ser.analysis.encoders import load_encoder
 from multimodal_ser.data import Batch
 from multimodal_ser.errors import InputError
@@ -25,7 +26,7 @@ from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.students import StudentConfig, groups_of, make_student
 from multimodal_ser.objectives.attention_maps import divergence, log_map, noted
 from multimodal_ser.objectives.distillation import Distillation, DistillationConfig, cosine_loss, mean_over
-from multimodal_ser.objectives.teacher import at_frames
+from multimodal_ser.objectives.teacher import Teacher, at_frames
 
 MEL = MelConfig(bands=12, width=16, blocks=2, heads=2, feedforward=16, dropout=0.0)
 SMALL = {
@@ -270,3 +271,63 @@ def test_an_experiment_learns_what_a_model_says_without_any_label(manifest: Path
         said.append(table["audio_arousal" if name == "teacher" else "arousal"].to_numpy())
     assert ccc(said[1], said[0]) > 0.5
     assert progress.best_score > 0.3
+
+
+@pytest.mark.parametrize("student", ["hubert", "mel"])
+def test_kept_states_of_a_teacher_give_the_losses_of_those_computed_on_the_fly(
+    student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    model = hubert(blocks=2) if student == "hubert" else MelEncoder(MEL)
+    config = DistillationConfig(layers=(2, 4), pairs=((1, 3),), features=1.0)
+    fly = Distillation(model, hubert(), config).eval()
+    kept = Distillation(model, hubert(), replace(config, kept_states=str(tmp_path))).eval()
+    kept.load_state_dict(fly.state_dict())
+    expected, alone = fly(batch()), fly(batch().rows(slice(1, 2)))
+    first = kept(batch())
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(files) == 2
+    monkeypatch.setattr(HubertEncoder, "forward_from_front_end", model_only(model))
+    again, one = kept(batch()), kept(batch().rows(slice(1, 2)))
+    for told, said in ((expected, first), (expected, again), (alone, one)):
+        assert {name: x.item() for name, x in said.items()} == {
+            name: pytest.approx(x.item(), rel=1e-5) for name, x in told.items()
+        }
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == files
+
+
+def model_only(model: AudioEncoder) -> object:
+    """The pass through the blocks of a HuBERT, refused to any but `model`: no teacher may be asked."""
+    passed = HubertEncoder.forward_from_front_end
+
+    def refusing(self: HubertEncoder, *given: object, **more: object) -> Encoding:
+        assert self is model
+        return passed(self, *given, **more)
+
+    return refusing
+
+
+def test_other_weights_layers_or_sound_are_kept_apart(tmp_path: Path) -> None:
+    clips = batch()
+    other = hubert()
+    with torch.no_grad():
+        other.network.feature_projection.projection.bias += 1
+    for teacher, layers, waves in (
+        (hubert(), (1,), clips.waveforms),
+        (hubert(), (2,), clips.waveforms),
+        (other, (1,), clips.waveforms),
+        (hubert(), (1,), clips.waveforms * 0.5),
+    ):
+        told = Teacher(teacher, layers, tmp_path)(waves, clips.lengths)
+        expected = teacher(waves, clips.lengths).layers[layers[0]]
+        assert torch.allclose(told.layers[layers[0]][told.mask], expected[told.mask], atol=1e-6)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 8
+
+
+def test_states_are_not_kept_where_they_could_not_be_found_again() -> None:
+    with pytest.raises(InputError, match="attention maps are not kept"):
+        DistillationConfig(pairs=((1, 1),), attention=1.0, kept_states="states")
+    values = {"objective": "vesper", "vesper": {"kept_states": "states"}}
+    changing = {"data": {"augmentation": {"gain": 0.5}}}
+    with pytest.raises(InputError, match=r"vesper.kept_states = 'states' with data.augmentation"):
+        settings.parse(experiments.RunConfig, {**values, **changing})

@@ -129,3 +129,12 @@ def test_an_experiment_leaves_an_encoder_that_begins_as_the_teacher(tmp_path: Pa
     line = (tmp_path / "run" / "history.jsonl").read_text()
     for name in ("masked_share", "span_overlap", "in_band", "large_masked_share"):
         assert f'"train_{name}"' in line
+
+
+def test_kept_states_of_the_teacher_give_the_losses_of_those_computed_on_the_fly(tmp_path: Path) -> None:
+    fly, kept = vesper().eval(), vesper(kept_states=str(tmp_path)).eval()
+    kept.load_state_dict(fly.state_dict())
+    expected = {name: pytest.approx(x.item(), rel=1e-5) for name, x in fly(batch()).items()}
+    for _ in range(2):
+        assert {name: x.item() for name, x in kept(batch()).items()} == expected
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2

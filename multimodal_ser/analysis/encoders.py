@@ -5,8 +5,8 @@ import os
 
 import torch
 
-from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
+from multimodal_ser.models import encoding
 from multimodal_ser.models.audio_branch import load_audio_encoder, model_folder_of
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.pretrained import read_settings
@@ -41,10 +41,7 @@ def randomised(encoder: AudioEncoder | TextEncoder, seed: int = 0) -> AudioEncod
 
 def fingerprint(encoder: AudioEncoder | TextEncoder) -> str:
     """A short hash of the weights and of what the encoder is made from."""
-    parts = [type(encoder).__name__.encode(), repr(encoder.config).encode()]
+    words = []
     if isinstance(encoder, TextEncoder):
-        parts.append(repr(sorted(encoder.tokenizer.get_vocab().items())).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        parts += [name.encode(), tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-                  if tensor.dim() else repr(tensor.item()).encode()]  # fmt: skip
-    return hash_bytes(*parts)
+        words = [repr(sorted(encoder.tokenizer.get_vocab().items())).encode()]
+    return encoding.fingerprint(encoder, *words)

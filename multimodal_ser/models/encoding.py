@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
 
 KEYS_SHOWN = 20  # names of wrong weights that an error lists
@@ -64,6 +65,15 @@ class AudioEncoder(nn.Module):
 def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
     """Mask (B, max_frames), True for the first `lengths[b]` frames of row b."""
     return torch.arange(max_frames, device=lengths.device) < lengths[:, None]
+
+
+def fingerprint(encoder: nn.Module, *more: bytes) -> str:
+    """A short hash of an encoder's weights and of what it is made from, and of whatever else is given."""
+    parts = [type(encoder).__name__.encode(), repr(encoder.config).encode(), *more]
+    for name, tensor in sorted(encoder.state_dict().items()):
+        parts += [name.encode(), tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+                  if tensor.dim() else repr(tensor.item()).encode()]  # fmt: skip
+    return hash_bytes(*parts)
 
 
 def load_strictly(

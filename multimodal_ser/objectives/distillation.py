@@ -6,7 +6,7 @@ summed over heads. Two options pair layers of student and teacher: squared error
 the divergence of their attention maps. A student of another frame rate, such as one on log-mel bands, is
 told the teacher's states at its own frames.
 
-No layer is normalised. Teacher states are computed on the fly.
+No layer is normalised. Teacher states are computed on the fly or kept: see teacher.py.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ class DistillationConfig:
     pairs: tuple[tuple[int, int], ...] = ()  # (student layer, teacher layer) of the two options below
     features: float = 0.0
     attention: float = 0.0
+    kept_states: str | None = None  # folder that keeps the teacher's states; None = computed every time
 
     def __post_init__(self) -> None:
         if not self.layers and not self.pairs:
@@ -45,6 +46,10 @@ class DistillationConfig:
         if bool(self.pairs) != bool(self.features or self.attention):
             raise InputError(
                 "distillation: pairs belong to the weights features and attention; set both or neither"
+            )
+        if self.kept_states and self.attention:
+            raise InputError(
+                "distillation: kept_states and attention: attention maps are not kept; leave one of them out"
             )
 
 
@@ -56,8 +61,8 @@ class Distillation(Objective):
         _check_layers(model, teacher, config)
         self.model = model
         self.config = config
-        self.teacher = Teacher(teacher)
-        self.last_told = max((*config.layers, *(told for _, told in config.pairs)))
+        wanted = (*config.layers, *(told for _, told in config.pairs))
+        self.teacher = Teacher(teacher, wanted, config.kept_states)
         self.heads = nn.ModuleDict(
             {
                 str(layer): nn.Sequential(
@@ -78,7 +83,7 @@ class Distillation(Objective):
         with contextlib.ExitStack() as stack:
             told_maps = stack.enter_context(noted(self.teacher.encoder, [told for _, told in pairs]))
             said_maps = stack.enter_context(noted(self.model, [said for said, _ in pairs]))
-            told = self.teacher(batch.waveforms, batch.lengths, self.last_told)
+            told = self.teacher(batch.waveforms, batch.lengths)
             said = self.model(batch.waveforms, batch.lengths)
         named = self.losses_from_encodings(said, told)
         for own, other in pairs:

@@ -6,7 +6,8 @@ squared error through a predictor of its own: the middle layer tells the teacher
 spans (acoustic, 1.0), the last layer tells the teacher's last on large spans (semantic, 0.1) and its middle
 layer on all frames (cross, 1.0). Targets are not normalised. A weight of 0 switches its loss off.
 
-Departure: whole utterances, where the published code crops 5 s, and teacher states computed on the fly.
+Departure: whole utterances, where the published code crops 5 s. Teacher states are computed on the fly
+or kept, as the published code does: see teacher.py.
 """
 
 import contextlib
@@ -43,6 +44,7 @@ class VesperConfig:
     semantic: float = 0.1
     cross: float = 1.0
     predictor: int = 512  # width between the two linear layers
+    kept_states: str | None = None  # folder that keeps the teacher's states; None = computed every time
 
     def __post_init__(self) -> None:
         if self.blocks < 2 or self.blocks % 2:
@@ -66,7 +68,8 @@ class Vesper(Objective):
         if teacher.num_layers < 2:
             raise InputError("vesper: a teacher has 2 blocks or more; its middle layer is a target")
         self.model = model
-        self.teacher = Teacher(teacher)
+        told = (teacher.num_layers // 2, teacher.num_layers)
+        self.teacher = Teacher(teacher, told, config.kept_states)
         self.config = config
         self.seed = seed
         self.middle = config.blocks // 2
