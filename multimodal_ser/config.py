@@ -7,6 +7,7 @@ stopped.
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from multimodal_ser import settings
+from multimodal_ser import licences, settings
 from multimodal_ser.cache import hash_file, write_json, write_text
 from multimodal_ser.card import CardConfig, training_facts, write_card
 from multimodal_ser.data import Collate, Examples, hash_utterances
@@ -24,14 +25,13 @@ from multimodal_ser.experiment_data import DataConfig, changes, decoded, load_ma
 from multimodal_ser.inference import CALIBRATION, Predictor, calibrate, model_folder
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest
-from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio, model_folder_of
+from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
 from multimodal_ser.models.hub import CARD
-from multimodal_ser.models.pretrained import read_settings
-from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.strength import StrengthNet, save_strength
 from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
+from multimodal_ser.models.text_branch import load_text_encoder
 from multimodal_ser.objectives.distillation import DistillationConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.joining import Joining, JoiningConfig
@@ -40,6 +40,7 @@ from multimodal_ser.objectives.strength import StrengthTrainingConfig, strength_
 from multimodal_ser.objectives.supervised import Supervised, SupervisedConfig
 from multimodal_ser.objectives.task_distillation import TaskDistillation, TaskDistillationConfig
 from multimodal_ser.objectives.vesper import VesperConfig
+from multimodal_ser.optimisation import parameter_counts
 from multimodal_ser.pretraining import PRETRAINING, ReconstructionConfig
 from multimodal_ser.processes import processes
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
@@ -54,8 +55,7 @@ ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may ch
 class TextConfig:
     """The text branch."""
 
-    # A hub name or folder, a run or model folder, or `small`: untrained, on the training text.
-    encoder: str = DEFAULT_ENCODER
+    encoder: str = DEFAULT_ENCODER  # a hub name, a folder, or `small`: untrained, on the training text
     frozen: str = "embeddings"
     width: int = 128  # of a small encoder, and what follows
     blocks: int = 2
@@ -120,6 +120,23 @@ class RunConfig:
     def is_pretraining(self) -> bool:
         """Whether an encoder is trained, or a strength network for one; else a whole model."""
         return self.objective in PRETRAINING or self.objective == "strength"
+
+    @property
+    def begins_from(self) -> list[str]:
+        """The encoders and models that this one is made from, by name or folder."""
+        taught = {
+            "distillation": [self.distillation.teacher],
+            "vesper": [self.vesper.teacher],
+            "task_distillation": [self.task_distillation.teacher],
+            "joining": [*self.joining.audio_teachers, self.joining.text_teacher],
+        }
+        names = [getattr(self.model, name).encoder for name in self.branches]
+        return [*names, *taught.get(self.objective, [])]
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The modalities of what is trained."""
+        return ("audio",) if self.is_pretraining else self.model.branches
 
     @property
     def unread(self) -> set[str]:
@@ -195,6 +212,8 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
         facts = environment(config.training.seed, config.data.manifest, team.num_processes)
         write_json(folder / "environment.json", facts)
         write_json(folder / PARAMETERS, parameter_counts(model))
+        corpora = {utterance.corpus for part in parts if part for utterance in part.utterances}
+        licences.write(folder, licences.of_training(manifest.header, corpora, config.begins_from))
     text = None if config.is_pretraining else model.text
     classes = () if config.is_pretraining else model.config.classes
     with team.local_main_process_first():
@@ -214,6 +233,7 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
     if team.is_main_process:
         _write_card(config, folder, manifest, parts, progress, (train_on, develop_on) if hears else ())
         _leave(objective, develop_on, folder / "model")
+        shutil.copyfile(folder / licences.FILE, folder / "model" / licences.FILE)
     return progress
 
 
@@ -244,11 +264,12 @@ def _write_card(
         if one is not None
     }
     values = settings.plain(config)
-    branches = ("audio",) if config.is_pretraining else config.model.branches
     if config.is_pretraining:
         values["model"] = {**values["model"], "fusion": None, "classes": []}
     counts = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
-    write_card(folder / "model", training_facts(values, branches, manifest.header, used, counts, progress))
+    write_card(
+        folder / "model", training_facts(values, config.branches, manifest.header, used, counts, progress)
+    )
 
 
 def _parts(config: RunConfig, manifest: Manifest) -> tuple[Manifest, Manifest | None]:
@@ -279,27 +300,6 @@ def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
     if config.frozen == "embeddings":
         encoder.freeze_embeddings()
     return encoder.requires_grad_(False) if config.frozen == "all" else encoder
-
-
-def load_text_encoder(name_or_folder: str) -> TextEncoder:
-    """The text encoder of a checkpoint, or of a model of ours."""
-    folder = model_folder_of(name_or_folder)
-    if not (folder / SETTINGS).is_file() or read_settings(folder).get("format") != MODEL_FORMAT:
-        return TextEncoder.from_pretrained(name_or_folder)
-    text = SerModel.from_pretrained(folder).text
-    if text is None:
-        raise InputError(f"the model in {folder} hears only: it has no text encoder")
-    return text
-
-
-def parameter_counts(model: torch.nn.Module) -> dict[str, Any]:
-    """All and trainable parameters, of the whole network and of its parts."""
-
-    def count(module: torch.nn.Module) -> dict[str, int]:
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
-        return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trains in sizes if trains)}
-
-    return {**count(model), "parts": {name: count(part) for name, part in model.named_children()}}
 
 
 def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest | None]) -> Progress | None:

@@ -24,6 +24,7 @@ from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.metrics import conformal_radius
 from multimodal_ser.models.hub import CALIBRATION, found_folder
+from multimodal_ser.models.packaged import STARTER, starter_folder
 from multimodal_ser.models.ser import WEIGHTS, SerModel
 
 COVERAGE = 0.9  # of the intervals
@@ -136,12 +137,12 @@ def calibrate(predictor: Predictor, development: Examples, folder: Path, coverag
 
 
 def model_folder(folder: str | os.PathLike) -> Path:
-    """`folder`, or the `model` in it if it is a run folder; owner/name of the hub by way of its cache."""
-    folder = found_folder(folder)
+    """`folder`, or the `model` in it if it is a run folder; `starter`, or owner/name of the hub."""
+    folder = starter_folder(folder) or found_folder(folder)
     if (folder / "model" / "config.json").is_file():
         return folder / "model"
     if not folder.is_dir():
-        raise InputError(f"no such model folder: {folder}")
+        raise InputError(f"no such model folder: {folder}; `train` makes one, and '{STARTER}' comes along")
     return folder
 
 

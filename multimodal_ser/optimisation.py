@@ -75,3 +75,13 @@ def diverged(losses: Mapping[str, float], step: int, epoch: int, ids: Sequence[s
         "step was kept. The likely cause is a high training.learning_rate, precision fp16 (try bf16), or "
         "what these utterances hold"
     )
+
+
+def parameter_counts(model: nn.Module) -> dict[str, Any]:
+    """All and trainable parameters, of the whole network and of its parts."""
+
+    def count(module: nn.Module) -> dict[str, int]:
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+        return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trains in sizes if trains)}
+
+    return {**count(model), "parts": {name: count(part) for name, part in model.named_children()}}

@@ -12,7 +12,7 @@ from multimodal_ser.labels import DIMENSIONS
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "output"
-    demonstrate(output, speakers=8, epochs=1)
+    demonstrate(output, speakers=8, epochs=1, layers=False)
     return output
 
 
@@ -44,6 +44,24 @@ def test_an_episode_is_scored_for_each_of_its_speakers(made: Path) -> None:
     scored = json.loads((made / "scored" / "episode.emotion.json").read_text(encoding="utf-8"))
     assert {segment["text_source"] for segment in scored["segments"]} == {"vtt"}
     assert {facts["speaker"] for facts in scored["summary"]["speakers"]} == {"Ada", "Ben", "Clara"}
+
+
+def test_a_picture_shows_what_pretraining_would_hide(made: Path) -> None:
+    assert (made / "masks" / "clip_01.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_everything_on_the_list_at_the_end_is_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    demonstrate(tmp_path, speakers=18, utterances=11, epochs=1)
+    said = capsys.readouterr().out
+    listed = said.partition("made:\n")[2].partition("\n\nto try next:")[0].splitlines()
+    paths = [Path(line.split("  ")[1]) for line in listed]
+    assert [path.name for path in paths] == [
+        "results.json", "evaluation.html", "episode.report.html", "report.html", "clip_01.png", "model",
+    ]  # fmt: skip
+    assert all(path.exists() for path in paths)
+    assert "layers (audio): " in said
+    assert "layers (text): " in said
 
 
 @pytest.mark.slow

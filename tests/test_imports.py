@@ -42,7 +42,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends", "card", "experiment_data", "masks", "pretraining"},
+    {"backends", "card", "experiment_data", "licences", "masks", "pretraining"},
     {
         "config",
         "comparison",
@@ -53,8 +53,8 @@ LAYERS = [
         "doctor",
         "fetching",
     },
-    {"bench", "demo", "description", "analysis"},
-    {"pseudo_labels"},
+    {"bench", "description", "analysis", "scorer"},
+    {"demo", "pseudo_labels"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

@@ -37,6 +37,7 @@ VERBS = {
     "pseudo_labels": "cluster an encoder's frames and write the clusters as frame labels",
     "masks": "draw what a masking policy of pretraining hides of a few clips, and count it",
     "fetch": "gather weights once, in folders that can be carried to a machine without network",
+    "licences": "list the licences of the code, of a model's weights and of the data behind them",
     "doctor": "say whether this machine is fit, and what to mend",
 }
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 
@@ -14,7 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--since", type=_day, metavar="DATE", help="only episodes of that day or later, such as 2026-01-31")
     add("--until", type=_day, metavar="DATE", help="only episodes of that day or earlier")
     add("--download-hours", type=float, default=6.0, metavar="H", help="that one of its files may take")
-    add("--model", type=Path, required=True, metavar="DIR", help="a model folder or the run that made it")
+    add(
+        "--model",
+        default="starter",
+        metavar="DIR",
+        help="a model folder or the run that made it; `starter` comes with this package",
+    )
     add(
         "-o",
         "--output",
@@ -82,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
+        from multimodal_ser.models.packaged import STARTER_IS, starter_folder
         from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
         from multimodal_ser.podcast.working import Outcome
@@ -89,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
     _check_sources(arguments)
+    if starter_folder(arguments.model):
+        print(STARTER_IS, file=sys.stderr)
     if arguments.live:
         return _live(arguments)
     no_transcript = arguments.transcript == "none"
@@ -193,7 +202,6 @@ def _check_sources(arguments: argparse.Namespace) -> None:
 def _live(arguments: argparse.Namespace) -> int:
     """A JSON line for each segment, as soon as it has ended."""
     import json
-    import sys
 
     from multimodal_ser.labels import Scale
     from multimodal_ser.podcast.engine import EngineOptions

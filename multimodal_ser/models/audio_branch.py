@@ -16,6 +16,7 @@ from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mel import MelConfig
 from multimodal_ser.models.mockingjay import MockingjayConfig
 from multimodal_ser.models.npc import NpcConfig
+from multimodal_ser.models.packaged import starter_folder
 from multimodal_ser.models.pretrained import find_pretrained, read_settings
 from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerModel
@@ -99,6 +100,6 @@ def our_settings(name_or_folder: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def model_folder_of(folder: str | os.PathLike) -> Path:
-    """The model folder of a run folder; any other folder or name as it is."""
-    folder = Path(folder)
+    """The model folder of a run folder, and of the starter model; any other folder or name as it is."""
+    folder = starter_folder(folder) or Path(folder)
     return folder / "model" if (folder / "model" / SETTINGS).is_file() else folder

@@ -13,11 +13,12 @@ from multimodal_ser.models.pretrained import HUB_NAME, find_pretrained
 
 CARD, FACTS = "README.md", "card.json"
 CALIBRATION = "calibration.json"
+LICENCES = "licences.json"  # of the weights and the data behind them
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
-PUBLISHED = (SETTINGS, WEIGHTS, CALIBRATION, CARD, FACTS, *_TOKENIZER)
+PUBLISHED = (SETTINGS, WEIGHTS, CALIBRATION, CARD, FACTS, LICENCES, *_TOKENIZER)
 
 
 def found_folder(name: str | os.PathLike, revision: str | None = None) -> Path:

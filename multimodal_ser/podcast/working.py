@@ -29,7 +29,7 @@ from multimodal_ser.podcast.writers import WRITERS
 class ScoreOptions:
     """How many episodes are scored and written."""
 
-    model: Path
+    model: str | os.PathLike
     output: Path
     engine: EngineOptions = field(default_factory=EngineOptions)
     formats: tuple[str, ...] = ("csv", "vtt", "textgrid", "report", "json")

@@ -1,0 +1,117 @@
+"""Documents: every command shown is one that the command line takes, and every link leads somewhere."""
+
+import argparse
+import ast
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multimodal_ser.cli import VERBS, _with_dashes
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("recipes/**/*.md"))]
+PAGES += sorted(ROOT.glob("data_manifests/*.md"))
+PROGRAM = "multimodal-ser"
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines_of(page: Path) -> Iterator[str]:
+    """Lines of fenced blocks, those that end in a backslash joined with the next, without comments."""
+    inside, begun = False, ""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            inside, begun = not inside, ""
+        elif inside:
+            begun += line.removesuffix("\\")
+            if not line.endswith("\\"):
+                yield re.sub(r"\s#\s.*", "", begun)
+                begun = ""
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of every command of ours in a page, in blocks and in running text."""
+    text = page.read_text(encoding="utf-8")
+    shown = [*lines_of(page), *re.findall(r"`(multimodal-ser [^`]+)`", text)]
+    found = []
+    for line in shown:
+        for part in re.split(r"\s[|;&]+\s", line):
+            words = shlex.split(part, posix=True)
+            if PROGRAM in words:
+                found.append(words[words.index(PROGRAM) + 1 :])
+    return found
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{named(page)}: {' '.join(words)[:80]}")
+    for page in PAGES
+    for words in commands_of(page)
+    if words and words[0] not in ("--help", "--version", "VERB")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_in_a_document_is_understood(words: list[str]) -> None:
+    verb, *rest = words[1:] if words[0] == "--offline" else words
+    if verb == "VERB":
+        return
+    assert verb in VERBS
+    module = importlib.import_module(f"multimodal_ser.cli.{verb}")
+    if not rest:  # the verb itself is meant, as in "`multimodal-ser doctor` says"
+        return
+    if "--help" in rest:
+        return
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {verb}", exit_on_error=False)
+    rest = ["1/8" if word == "$SLURM_ARRAY_TASK_ID/8" else _with_dashes(word) for word in rest]
+    try:
+        if hasattr(module, "parse"):
+            module.parse(parser, rest)
+        else:
+            module.add_arguments(parser)
+            parser.parse_args(rest)
+    except SystemExit as stopped:
+        pytest.fail(f"{PROGRAM} {' '.join(words)} is refused ({stopped.code})")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_within_the_project_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (page.parent / target).exists(), f"{named(page)} links to {target}, which is not there"
+
+
+def test_enough_commands_are_found_for_this_test_to_mean_something() -> None:
+    assert len(COMMANDS) > 30
+    assert {param.values[0][0] for param in COMMANDS} >= {"prepare", "train", "evaluate", "score", "layers"}
+
+
+def messages() -> list[str]:
+    """Every text in the package's code, what is filled in as a brace."""
+
+    def text(node: ast.expr) -> str:
+        if isinstance(node, ast.JoinedStr):
+            return "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
+        return str(node.value) if isinstance(node, ast.Constant) else ""
+
+    found = []
+    for path in (ROOT / "multimodal_ser").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                found.append(text(node))
+    return found
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_that_the_package_says() -> None:
+    page = (ROOT / "recipes" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(quoted) > 30
+    said = "\0".join(messages())
+    for message in quoted:
+        pattern = "[^\0]*?".join(map(re.escape, message.split("…")))
+        assert re.search(pattern, said), f"nothing says '{message}'"
