@@ -245,7 +245,7 @@ def test_recordings_of_one_name_do_not_collide_in_one_run_nor_over_two(
         (tmp_path / folder / f"talk{Path(source).suffix}").write_bytes((episodes / source).read_bytes())
     (tmp_path / "b" / "talk.ogg").write_bytes((tmp_path / "b" / "talk.wav").read_bytes())
     assert score([tmp_path / "a", tmp_path / "b"], model, tmp_path / "out") == 0
-    names = {path.name for path in (tmp_path / "out").glob("*.json")} - {"run.json"}
+    names = {path.name for path in (tmp_path / "out").glob("*.emotion.json")}
     assert len(names) == 3
     assert "talk.wav.emotion.json" in names
     apart = tmp_path / "apart"
