@@ -8,7 +8,7 @@ so a file that changed is decoded again.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,7 +81,7 @@ def decode(manifest: Manifest, folder: Path | None = None, jobs: int | None = No
     chunks = [tasks[start : start + SHARD] for start in range(0, len(tasks), SHARD)]
     form = (SAMPLE_RATE, FULL_SCALE)
     names = [folder / f"{hash_options(form=form, tasks=chunk)}.int16" for chunk in chunks]
-    missing = [n for n, name in enumerate(names) if not _is_whole(name)]
+    missing = [n for n, name in enumerate(names) if not is_whole(name)]
     problems: list[str] = []
     if missing:
         progress = tqdm(total=sum(len(chunks[n]) for n in missing), desc="decode", unit="clip", leave=False)
@@ -95,7 +95,7 @@ def decode(manifest: Manifest, folder: Path | None = None, jobs: int | None = No
             f"{len(problems)} utterances cannot be decoded{shown}{more}\n"
             "`multimodal-ser prepare --verify-audio` leaves such files out of the manifest and lists them"
         )
-    return AudioStore(names, [_sizes(name) for name in names])
+    return AudioStore(names, [sizes_of(name) for name in names])
 
 
 def _task(manifest: Manifest, utterance: Utterance) -> list[Any]:
@@ -136,35 +136,46 @@ def _decode_task(task: list[Any]) -> NDArray[np.int16] | str:
 
 def _decode_shard(ordered_map: Callable, tasks: list[list[Any]], path: Path, progress: tqdm) -> list[str]:
     """Write one memory map and its sizes, or nothing if there are problems, which are returned."""
-    problems, sizes = [], []
-    with contextlib.suppress(_NotWritten), atomic_path(path) as temporary:
-        with temporary.open("wb") as file:
-            for samples in ordered_map(_decode_task, tasks):
-                progress.update()
-                if isinstance(samples, str):
-                    problems.append(samples)
-                    continue
-                sizes.append(len(samples))
-                file.write(samples.tobytes())
+    problems: list[str] = []
+
+    def sound() -> Iterator[NDArray[np.int16]]:
+        for samples in ordered_map(_decode_task, tasks):
+            progress.update()
+            if isinstance(samples, str):
+                problems.append(samples)
+            else:
+                yield samples
         if problems:
             raise _NotWritten
-    if not problems:
-        write_json(path.with_suffix(".json"), sizes)
+
+    with contextlib.suppress(_NotWritten):
+        write_shard(path, sound())
     return problems
+
+
+def write_shard(path: Path, rows: Iterable[NDArray[np.int16]]) -> None:
+    """Write one memory map of 16-bit words and the sizes of its rows, whole or not at all."""
+    sizes = []
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for row in rows:
+            sizes.append(len(row))
+            file.write(row.tobytes())
+    write_json(path.with_suffix(".json"), sizes)
 
 
 class _NotWritten(Exception):
     """Leaves the block of a file that must not be kept."""
 
 
-def _sizes(path: Path) -> NDArray[np.int64]:
+def sizes_of(path: Path) -> NDArray[np.int64]:
+    """The sizes of the rows of a memory map."""
     return np.array(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), dtype=np.int64)
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether a memory map is there, with as many samples as were written."""
     return (
         path.exists()
         and path.with_suffix(".json").exists()
-        and path.stat().st_size == _sizes(path).sum() * np.dtype(np.int16).itemsize
+        and path.stat().st_size == sizes_of(path).sum() * np.dtype(np.int16).itemsize
     )

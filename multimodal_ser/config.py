@@ -22,7 +22,8 @@ from multimodal_ser.data import Collate, Examples, hash_utterances
 from multimodal_ser.environment import environment
 from multimodal_ser.errors import InputError
 from multimodal_ser.experiment_data import DataConfig, changes, decoded, load_manifest, part
-from multimodal_ser.inference import CALIBRATION, Predictor, calibrate, model_folder
+from multimodal_ser.front_end_store import check_cached_front_end, encode_once
+from multimodal_ser.inference import CALIBRATION, Predictor, calibrate, chosen_device, model_folder
 from multimodal_ser.labels import EMOTIONS, nearest
 from multimodal_ser.manifests import Manifest
 from multimodal_ser.models.audio_branch import AUDIO_FROZEN, AudioConfig, build_audio
@@ -30,8 +31,7 @@ from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS, save_encoder
 from multimodal_ser.models.hub import CARD
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.strength import StrengthNet, save_strength
-from multimodal_ser.models.text import DEFAULT_ENCODER, TextEncoder
-from multimodal_ser.models.text_branch import load_text_encoder
+from multimodal_ser.models.text_branch import TEXT_FROZEN, TextConfig, build_text
 from multimodal_ser.objectives.distillation import DistillationConfig
 from multimodal_ser.objectives.frame_alignment import AlignmentConfig
 from multimodal_ser.objectives.joining import Joining, JoiningConfig
@@ -46,20 +46,8 @@ from multimodal_ser.processes import processes
 from multimodal_ser.run_folder import UTTERANCES, Progress, RunFolder
 from multimodal_ser.training import TrainingConfig, train
 
-TEXT_FROZEN = ("nothing", "embeddings", "all")
 PARAMETERS = "parameters.json"
 ELSEWHERE = ("manifest", "audio_root", "cache")  # where data lies, which may change when a run goes on
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """The text branch."""
-
-    encoder: str = DEFAULT_ENCODER  # a hub name, a folder, or `small`: untrained, on the training text
-    frozen: str = "embeddings"
-    width: int = 128  # of a small encoder, and what follows
-    blocks: int = 2
-    vocabulary: int = 4_000
 
 
 @dataclass(frozen=True)
@@ -115,6 +103,7 @@ class RunConfig:
                 f"{self.objective}.kept_states = '{kept}' with data.augmentation: sound that changes every "
                 "time is never found again; leave one of them out"
             )
+        check_cached_front_end(self.model.audio, self.objective, self.data.augmentation.is_on)
 
     @property
     def is_pretraining(self) -> bool:
@@ -229,7 +218,15 @@ def run(config: RunConfig, folder: str | os.PathLike, restart: bool = False) -> 
     )
     develop_on = None if parts[1] is None else Examples(parts[1], stores[1], classes)
     collate = Collate(classes, text.tokenize if text else None)
-    progress = train(objective, train_on, develop_on, collate, config.training, folder, _described(config))
+    heard = (train_on, develop_on)
+    if hears and (form := config.model.audio.cached_front_end) is not None:
+        device = chosen_device("cpu" if config.training.device == "cpu" else "auto")
+        with team.local_main_process_first():
+            heard = tuple(
+                x.with_features(encode_once(model.audio, x.store, form, config.data.cache, device))
+                for x in heard
+            )
+    progress = train(objective, *heard, collate, config.training, folder, _described(config))
     if team.is_main_process:
         _write_card(config, folder, manifest, parts, progress, (train_on, develop_on) if hears else ())
         _leave(objective, develop_on, folder / "model")
@@ -289,17 +286,6 @@ def build_model(config: ModelConfig, training: Manifest) -> SerModel:
     audio = build_audio(config.audio) if "audio" in branches else None
     text = build_text(config.text, training) if "text" in branches else None
     return SerModel(config.above_encoders, audio, text)
-
-
-def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
-    """The text encoder, frozen as the configuration says; an untrained one is never frozen."""
-    if config.encoder == "small":
-        texts = [utterance.text or "" for utterance in training.utterances]
-        return TextEncoder.small(texts, config.width, config.blocks, vocabulary=config.vocabulary)
-    encoder = load_text_encoder(config.encoder)
-    if config.frozen == "embeddings":
-        encoder.freeze_embeddings()
-    return encoder.requires_grad_(False) if config.frozen == "all" else encoder
 
 
 def _earlier(config: RunConfig, folder: Path, parts: Sequence[Manifest | None]) -> Progress | None:

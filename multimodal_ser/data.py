@@ -45,6 +45,8 @@ class Batch(NamedTuple):
     frame_labels: Tensor | None  # (B, T) class per frame, -1 = behind the end or not labelled
     indices: Tensor  # (B,) positions in the dataset
     ids: tuple[str, ...]
+    # (B, T, C) of a frozen front end, in the place of waveforms; then `lengths` are frames
+    features: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device; 16-bit audio becomes float there."""
@@ -58,10 +60,13 @@ class Batch(NamedTuple):
         """Some of the utterances."""
         picked = [x[part] if isinstance(x, Tensor | tuple) else x for x in self]
         batch = Batch(*picked)
-        if batch.waveforms is not None:
-            longest = max(int(batch.lengths.max()), 1)
-            batch = batch._replace(waveforms=batch.waveforms[:, :longest])
-        return batch
+        longest = max(int(batch.lengths.max()), 1)
+        cut = {
+            name: x[:, :longest]
+            for name in ("waveforms", "features")
+            if (x := getattr(batch, name)) is not None
+        }
+        return batch._replace(**cut)
 
     @property
     def size(self) -> int:
@@ -97,6 +102,7 @@ class Examples(Dataset):
         self.change_audio = change_audio
         self.change_text = change_text
         self.choose_transcript = choose_transcript
+        self.features: AudioStore | None = None  # a `front_end_store.FeatureStore`
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -106,6 +112,13 @@ class Examples(Dataset):
         assert len(utterances) == len(self.utterances)
         changed = copy.copy(self)
         changed.utterances = list(utterances)
+        return changed
+
+    def with_features(self, features: AudioStore) -> "Examples":
+        """The same utterances, heard through a front end whose output is kept."""
+        assert len(features) == len(self.utterances)
+        changed = copy.copy(self)
+        changed.features = features
         return changed
 
     @property
@@ -120,7 +133,9 @@ class Examples(Dataset):
         utterance = self.utterances[draw.index]
         generator = np.random.default_rng((self.seed, draw.epoch, draw.index))
         samples = None
-        if self.store is not None:
+        if self.features is not None:
+            samples = self.features[draw.index]
+        elif self.store is not None:
             samples = self.store[draw.index]
             if self.change_audio is not None and samples.size:
                 samples = self.change_audio(samples.astype(np.float32) / FULL_SCALE, generator)
@@ -143,7 +158,8 @@ class Collate:
 
     def __call__(self, examples: list[tuple[Draw, Utterance, NDArray | None, str]]) -> Batch:
         draws, utterances, waveforms, texts = zip(*examples, strict=True)
-        has_audio = waveforms[0] is not None
+        is_encoded = isinstance(waveforms[0], Tensor)
+        has_audio = waveforms[0] is not None and not is_encoded
         lengths = torch.tensor([0 if w is None else len(w) for w in waveforms])
         ids, mask = (None, None) if self.tokenize is None else self.tokenize(texts)
         return Batch(
@@ -158,6 +174,7 @@ class Collate:
             frame_labels=_frame_labels(utterances),
             indices=torch.tensor([draw.index for draw in draws]),
             ids=tuple(u.id for u in utterances),
+            features=_padded_features(waveforms) if is_encoded else None,
         )
 
 
@@ -247,6 +264,11 @@ def _padded(waveforms: Sequence[NDArray]) -> Tensor:
     for row, waveform in zip(rows, waveforms, strict=True):
         row[: len(waveform)] = waveform
     return torch.from_numpy(rows)
+
+
+def _padded_features(rows: Sequence[Tensor]) -> Tensor:
+    longest = max(1, *map(len, rows))  # frames
+    return torch.stack([torch.nn.functional.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
 
 
 def _targets(utterance: Utterance) -> list[float]:

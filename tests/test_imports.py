@@ -42,7 +42,7 @@ LAYERS = [
     {"corpora", "transcripts", "data", "models", "augmentation", "transcript_errors"},
     {"objectives"},
     {"training", "inference"},
-    {"backends", "card", "experiment_data", "licences", "masks", "pretraining"},
+    {"backends", "card", "experiment_data", "front_end_store", "licences", "masks", "pretraining"},
     {
         "config",
         "comparison",

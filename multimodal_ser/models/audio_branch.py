@@ -35,6 +35,8 @@ class AudioConfig:
     kind: str | None = None  # of a checkpoint: hubert or whisper; None = as the name suggests
     keep_layers: int | None = None  # drop the blocks behind these
     frozen: str = "front_end"
+    # Keep what the frozen front end says of each clip, and train from that: fp16, bf16 or fp32; None = no.
+    cached_front_end: str | None = None
     mel: MelConfig = field(default_factory=MelConfig)
     mockingjay: MockingjayConfig = field(default_factory=MockingjayConfig)
     npc: NpcConfig = field(default_factory=NpcConfig)

@@ -59,7 +59,10 @@ class Supervised(Objective):
         self.config = config
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        encoded = self.model.encode(batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask)
+        heard = None
+        if batch.features is not None:
+            heard = self.model.audio.forward_from_front_end(batch.features, batch.lengths)
+        encoded = self.model.encode(batch.waveforms, batch.lengths, batch.token_ids, batch.token_mask, heard)
         rows = {"targets": batch.targets, "class_shares": batch.class_shares}
         for number, reading in enumerate(self.model.readings):
             hidden = self._hidden(batch.size, batch.targets.device) if number == 0 else None
