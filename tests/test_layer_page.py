@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from devtools import Browser, Page, find_browser
 from matplotlib.colors import to_rgb
 
 from multimodal_ser.analysis.conclusions import RULES
@@ -157,3 +158,27 @@ def test_results_that_are_missing_broken_or_of_another_kind_are_refused(tmp_path
     (tmp_path / RESULTS).write_text('{"schema_version": 99}', encoding="utf-8")
     with pytest.raises(InputError, match=r"schema_version 99.*another command or version"):
         read_results(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium here: apt-get install chromium")
+def test_on_a_phone_no_page_scrolls_sideways_and_wide_tables_do_in_their_box(tmp_path):
+    name = "a_folder_with_a_long_name/" * 3
+    entries = {name: encoder(), "second": encoder()}
+    (tmp_path / RESULTS).write_text(json.dumps(results(**entries)), encoding="utf-8")
+    write_page(tmp_path)
+    browser = Browser(find_browser(), tmp_path / "profile")
+    try:
+        page = Page(browser, tmp_path / PAGE)
+        page.picture(tmp_path / "phone.png", 390)
+        assert page.value("document.documentElement.scrollWidth") <= 390
+        boxes = page.value(
+            "[...document.querySelectorAll('table')].map((table) => "
+            "[table.scrollWidth, table.parentElement.clientWidth, table.parentElement.className])"
+        )
+        assert len(boxes) >= 4
+        assert all(width <= 390 and kind == "scroll" for _, width, kind in boxes)
+        assert any(table > width for table, width, _ in boxes)
+        assert not page.complaints()
+    finally:
+        browser.close()

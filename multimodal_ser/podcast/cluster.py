@@ -190,12 +190,11 @@ def _data_settings() -> Iterator[None]:
 
 def _connect(ray: Any, count: int | None) -> None:
     address = os.environ.get(ADDRESS) or "local"
-    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "warning"}
+    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     if offline := switches():
         settings["runtime_env"] = {"env_vars": offline}
     if address == "local":
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # other users of this machine could reach it, too
         settings |= {
             "num_cpus": count,
             "include_dashboard": False,
