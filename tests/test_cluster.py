@@ -66,9 +66,20 @@ def command(work: Path, output: str, *options: str) -> list[str]:
     return ["score", media, "--model", model, "-o", str(work / output), "--speech", "energy", *options]
 
 
-def by_ray(work: Path, output: str) -> subprocess.Popen:
-    arguments = command(work, output, "--engine", "ray", "--jobs", "2")
-    return subprocess.Popen([sys.executable, "-m", "multimodal_ser", *arguments])
+@pytest.fixture
+def by_ray(work: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
+    """Starts runs with two actors; none outlives its test."""
+    begun: list[subprocess.Popen] = []
+
+    def begin(output: str) -> subprocess.Popen:
+        arguments = command(work, output, "--engine", "ray", "--jobs", "2")
+        begun.append(subprocess.Popen([sys.executable, "-m", "multimodal_ser", *arguments]))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -125,9 +136,9 @@ def test_an_actor_that_cannot_start_says_where_and_why(version: str, said: str, 
 
 @needs_ray
 @pytest.mark.slow
-def test_two_actors_write_the_bytes_of_one_process_and_find_them_done(work: Path, capfd) -> None:
+def test_two_actors_write_the_bytes_of_one_process_and_find_them_done(work: Path, by_ray, capfd) -> None:
     for kept in (0, 4):
-        process = by_ray(work, "ray")
+        process = by_ray("ray")
         assert process.wait() == 3
         assert f"4 episodes scored ({kept} were there already), 1 failed" in capfd.readouterr().out
         assert written(work / "ray") == written(work / "local")
@@ -138,8 +149,8 @@ def test_two_actors_write_the_bytes_of_one_process_and_find_them_done(work: Path
 
 @needs_ray
 @pytest.mark.slow
-def test_an_actor_killed_while_it_works_does_not_show(work: Path) -> None:
-    process = by_ray(work, "killed")
+def test_an_actor_killed_while_it_works_does_not_show(work: Path, by_ray) -> None:
+    process = by_ray("killed")
     first = work / "killed" / "talk1.emotion.json"  # the longest: while it is scored, both work
     actors: list[int] = []
 
@@ -147,7 +158,7 @@ def test_an_actor_killed_while_it_works_does_not_show(work: Path) -> None:
         actors[:] = below(process.pid, ACTOR)
         return len(actors) == 2 or first.exists()
 
-    wait(both_are_there, "two actors", 120)
+    wait(both_are_there, "two actors", 240)
     time.sleep(1.0)
     assert process.poll() is None
     os.kill(actors[0], signal.SIGKILL)
@@ -157,15 +168,15 @@ def test_an_actor_killed_while_it_works_does_not_show(work: Path) -> None:
 
 @needs_ray
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_process_and_goes_on(work: Path) -> None:
-    process = by_ray(work, "resumed")
-    wait(lambda: any((work / "resumed").glob("talk*.emotion.json")), "an episode", 180)
+def test_a_killed_run_leaves_no_process_and_goes_on(work: Path, by_ray) -> None:
+    process = by_ray("resumed")
+    wait(lambda: any((work / "resumed").glob("talk*.emotion.json")), "an episode", 240)
     theirs = below(process.pid)
     process.kill()
     process.wait()
     done = len(list((work / "resumed").glob("talk*.emotion.json")))
     wait(lambda: not any(Path(f"/proc/{p}").exists() for p in theirs), "the end of Ray's processes", 60)
-    assert by_ray(work, "resumed").wait() == 3
+    assert by_ray("resumed").wait() == 3
     assert done >= 1
     assert written(work / "resumed") == written(work / "local")
 

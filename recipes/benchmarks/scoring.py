@@ -59,6 +59,9 @@ def main() -> None:
                 "cpu_seconds": found["cpu_seconds"],
                 "times_real_time": round(seconds / found["seconds"], 1),
                 "times_real_time_without_start_up": round(seconds / (found["seconds"] - base["seconds"]), 1),
+                "times_real_time_per_core_without_start_up": round(
+                    (seconds - duration(short)) / (found["cpu_seconds"] - base["cpu_seconds"]), 1
+                ),
                 "peak_mib": found["peak_mib"],
                 "peak_mib_of_half_a_minute": base["peak_mib"],
                 "correlation": agreement(segments, media.with_suffix(".csv"), pearson),
