@@ -4,10 +4,9 @@
 
 The corpus is simulated: lengths like those of MSP-Podcast (2.75 to 11 s, log-normal, 5.8 s on average), cut
 from one hour of noise, with random labels. `frozen` and `trainable` are the loop of `train` over DistilHuBERT
-and the default heads, with the convolutional front end as named. `cached` is the same step with the output
-of the front end given, in half precision, from the memory of the machine; the loop has no such option, so it
-is the bare step. `distillation` (DistilHuBERT of HuBERT-base) and `vesper` (4 blocks of WavLM Large's size)
-run --steps steps of the loop. Prints a JSON line per case. Arithmetic is counted by formula
+and the default heads, with the convolutional front end as named; `cached` is `frozen` with
+`model.audio.cached_front_end: fp16`, whose maps are written before the clock starts. `distillation`
+(DistilHuBERT of HuBERT-base) and `vesper` (4 blocks of WavLM Large's size) run --steps steps of the loop. Prints a JSON line per case. Arithmetic is counted by formula
 (`bench/limit.py`): forward, and twice that for what is trained.
 """
 
@@ -23,7 +22,8 @@ import torch
 from multimodal_ser.audio_store import AudioStore
 from multimodal_ser.batches import DurationBatches
 from multimodal_ser.bench.limit import front_end_flops, hubert_flops
-from multimodal_ser.data import Collate, Examples, Feed, iterate
+from multimodal_ser.data import Collate, Examples
+from multimodal_ser.front_end_store import encode_once
 from multimodal_ser.manifests import Header, Manifest
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, HubertEncoderConfig
 from multimodal_ser.models.ser import SerConfig, SerModel
@@ -46,6 +46,7 @@ class NoiseStore(AudioStore):
 
     def __init__(self, noise: Path, lengths: np.ndarray) -> None:
         self.noise, self.lengths = noise, lengths
+        self.shards, self.positions = [noise], np.arange(len(lengths))
         self._samples = None
 
     def __len__(self) -> int:
@@ -92,13 +93,26 @@ def flops_per_second(
 
 
 def looped(
-    objective: Objective, hours: float, steps: int | None, options: argparse.Namespace
+    objective: Objective,
+    hours: float,
+    steps: int | None,
+    options: argparse.Namespace,
+    is_cached: bool = False,
 ) -> dict[str, float]:
     """The loop of `train` over a made-up corpus, less one of a few steps that pays for the start."""
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         examples, tiny = corpus(hours, folder), corpus(0.05, folder)
+        if is_cached:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            front_end = objective.model.audio
+            examples, tiny = (
+                part.with_features(
+                    encode_once(front_end, part.store, "fp16", folder / str(len(part)), device)
+                )
+                for part in (examples, tiny)
+            )
         for label, limit in (("warm", 5), ("run", steps)):
             settings = TrainingConfig(
                 epochs=1, max_steps=limit, batch_seconds=options.batch_seconds, precision=options.precision,
@@ -125,48 +139,6 @@ def looped(
     }
 
 
-def cached(model: SerModel, options: argparse.Namespace) -> dict[str, float]:
-    """Bare steps over the front end's output, kept in the memory of the machine in half precision."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    objective = Supervised(model, SupervisedConfig())
-    kept = []
-    with tempfile.TemporaryDirectory() as name:
-        examples = corpus(options.hours / 20, Path(name))
-        batches = DurationBatches(examples.seconds, options.batch_seconds, 0).epoch(0)[:20]
-        for batch in iterate(Feed(examples, Collate())(batches), device):
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, options.precision == "bf16"):
-                features, frames = model.audio.encode_front_end(batch.waveforms, batch.lengths)
-            features = features.half().cpu()
-            kept.append((features.pin_memory() if device.type == "cuda" else features, frames, batch))
-        audio = sum(examples.seconds[batch].sum() for batch in batches)
-
-    def once() -> None:
-        for features, frames, batch in kept:
-            with torch.autocast(device.type, torch.bfloat16, options.precision == "bf16"):
-                moved = features.to(device, non_blocking=True).float()
-                encoding = model.audio.forward_from_front_end(moved, frames)
-                said = model.read(model.encode(None, batch.lengths, None, None, encoding), "audio")
-                loss = objective.losses({"targets": batch.targets, "audio": said.dimensions.float()})["loss"]
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    once()
-    start = time.perf_counter()
-    for _ in range(options.rounds):
-        once()
-    seconds = time.perf_counter() - start
-    return {
-        "steps": len(kept) * options.rounds,
-        "audio_hours": options.rounds * audio / 3_600,
-        "seconds": seconds,
-    }
-
-
 def case(name: str, options: argparse.Namespace) -> dict[str, float | str]:
     """Measure one case."""
     torch.manual_seed(0)
@@ -180,10 +152,8 @@ def case(name: str, options: argparse.Namespace) -> dict[str, float | str]:
         encoder = HubertEncoder.from_config(config)
         model = SerModel(SerConfig(fusion="audio"), encoder)
         work = flops_per_second(encoder, front_end=name)
-        if name == "cached":
-            found = cached(model, options)
-        else:
-            found = looped(Supervised(model, SupervisedConfig()), options.hours, None, options)
+        objective = Supervised(model, SupervisedConfig())
+        found = looped(objective, options.hours, None, options, is_cached=name == "cached")
     elif name == "distillation":
         teacher = HubertEncoder.from_config(PUBLISHED["facebook/hubert-base-ls960"])
         settings = DistillationConfig(teacher="random", student=StudentConfig(blocks=2, start="first"))
@@ -224,7 +194,6 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--hours", type=float, default=40.0, help="of the made-up corpus")
     parser.add_argument("--steps", type=int, default=1_000, help="of distillation and vesper")
-    parser.add_argument("--rounds", type=int, default=5, help="of cached, over twenty batches")
     parser.add_argument("--batch-seconds", type=float, default=640.0)
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--workers", type=int, default=8)

@@ -4,9 +4,9 @@
 
 Compares `audio_text`, trained on correct transcripts, with `audio_text_corrupted`, of whose training
 transcripts half had errors. The errors are those of training (`transcript_errors`): words that sound alike,
-gaps, insertions. The word error rate is measured, not assumed. Each figure is the mean over the seeds; its
-interval is over resampled speakers, the same resamples for both. Writes `word_errors.json` and draws
-`word_errors.png` from it.
+gaps, insertions. Every seed hears other errors, the same for both models; the word error rate is
+measured, not assumed. Each figure is the mean over the seeds; its interval is over resampled speakers, the
+same resamples for both. Writes `word_errors.json` and draws `word_errors.png` from it.
 """
 
 import argparse
@@ -37,12 +37,12 @@ READINGS = ("fused", "text", "audio")
 COLUMNS = (*DIMENSIONS, "mean")
 
 
-def corrupted(test: Manifest, errors: TranscriptErrors, rate: float) -> tuple[Manifest, float]:
-    """The set with errors in its transcripts, and their word error rate."""
+def corrupted(test: Manifest, errors: TranscriptErrors, rate: float, draw: int = 0) -> tuple[Manifest, float]:
+    """The set with errors in its transcripts, others for each draw; and their word error rate."""
     changed, wrong, words = [], 0, 0
     for number, utterance in enumerate(test.utterances):
         text = errors.corrupt(
-            utterance.text or "", rate, np.random.default_rng((round(rate * 1_000), number))
+            utterance.text or "", rate, np.random.default_rng((round(rate * 1_000), draw, number))
         )
         changed.append(replace(utterance, text=text))
         wrong += edit_distance((utterance.text or "").split(), text.split())
@@ -50,10 +50,10 @@ def corrupted(test: Manifest, errors: TranscriptErrors, rate: float) -> tuple[Ma
     return replace(test, utterances=changed), wrong / words
 
 
-def said_by(runs: Sequence[Predictor], test: Manifest) -> NDArray[np.float64]:
-    """CCC of the mean over runs: what each utterance adds to it, (N, runs, readings, dimensions, 6)."""
+def said_by(runs: Sequence[Predictor], heard: Sequence[Manifest]) -> NDArray[np.float64]:
+    """What each utterance adds to the figures of each run, (N, runs, readings, dimensions, 6)."""
     rows = []
-    for predictor in runs:
+    for predictor, test in zip(runs, heard, strict=False):
         table = predictor.predict(predictor.examples(test))
         rows.append(moment_rows_of(Values.of(table, test.utterances, predictor.model.readings)))
     order = [runs[0].model.readings.index(reading) for reading in READINGS]
@@ -76,10 +76,13 @@ def measure(work: Path, rates: Sequence[float] = RATES) -> dict[str, Any]:
     if missing := [name for name, found in folders.items() if not found]:
         raise SystemExit(f"{work}/runs has no trained {missing[0]}; recipes/synthetic/run.sh trains both")
     runs = {name: [Predictor.load(path, "cpu") for path in found] for name, found in folders.items()}
+    runs_of_each = max(map(len, runs.values()))
     resampling = metrics.Resampling([utterance.speaker for utterance in test.utterances])
     points = []
     for rate in rates:
-        heard, word_error_rate = corrupted(test, errors, rate)
+        heard, word_error_rates = zip(
+            *(corrupted(test, errors, rate, n) for n in range(runs_of_each)), strict=True
+        )
         rows = {name: said_by(found, heard) for name, found in runs.items()}
         values = {name: agreement(found.sum(0)) for name, found in rows.items()}
         draws = {name: agreement(resampling.draws(found)) for name, found in rows.items()}
@@ -88,7 +91,7 @@ def measure(work: Path, rates: Sequence[float] = RATES) -> dict[str, Any]:
         points.append(
             {
                 "rate": rate,
-                "word_error_rate": word_error_rate,
+                "word_error_rate": float(np.mean(word_error_rates)),
                 **{
                     name: {
                         reading: {
