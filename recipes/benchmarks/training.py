@@ -6,8 +6,9 @@ The corpus is simulated: lengths like those of MSP-Podcast (2.75 to 11 s, log-no
 from one hour of noise, with random labels. `frozen` and `trainable` are the loop of `train` over DistilHuBERT
 and the default heads, with the convolutional front end as named; `cached` is `frozen` with
 `model.audio.cached_front_end: fp16`, whose maps are written before the clock starts. `distillation`
-(DistilHuBERT of HuBERT-base) and `vesper` (4 blocks of WavLM Large's size) run --steps steps of the loop. Prints a JSON line per case. Arithmetic is counted by formula
-(`bench/limit.py`): forward, and twice that for what is trained.
+(DistilHuBERT of HuBERT-base) and `vesper` (4 blocks of WavLM Large's size) run --steps steps of the loop.
+Prints a JSON line per case. Arithmetic is counted by formula (`bench/limit.py`): forward, and twice that for
+what is trained.
 """
 
 import argparse
