@@ -6,7 +6,10 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="its utterances get frame labels")
     parser.add_argument(
-        "--encoder", required=True, metavar="NAME_OR_FOLDER", help="checkpoint, hub name, or model folder"
+        "--encoder",
+        required=True,
+        metavar="NAME_OR_FOLDER",
+        help="checkpoint, hub name, or folder of ours; mfcc: cepstra, at the frames of HuBERT (--layer 0)",
     )
     parser.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for what is written")
     parser.add_argument(

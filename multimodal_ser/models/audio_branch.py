@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models import encoder_folder
+from multimodal_ser.models import cepstra, encoder_folder
 from multimodal_ser.models.encoder_folder import audio_encoder, rebuilt
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mel import MelConfig
@@ -73,7 +73,9 @@ def build_audio(config: AudioConfig) -> AudioEncoder:
 
 
 def load_audio_encoder(name_or_folder: str | os.PathLike) -> AudioEncoder:
-    """A trained audio encoder, ready to be listened to."""
+    """A trained audio encoder, ready to be listened to; `mfcc` is one without weights."""
+    if name_or_folder == cepstra.NAME:
+        return cepstra.Cepstra().eval()
     folder = model_folder_of(name_or_folder)
     folder = folder if folder.is_dir() else find_pretrained(os.fspath(name_or_folder))
     settings = read_settings(folder)
