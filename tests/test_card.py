@@ -71,6 +71,8 @@ def test_a_training_leaves_a_card_with_data_protocol_and_licence(finished: Path,
     assert "# A \\| small model" in card
     assert "Made by a test." in card
     assert "Not measured on any set yet" in card
+    assert "- frozen: audio nothing, begun from random weights; text nothing, begun from" in card
+    assert "- changes to the sound: none" in card
 
 
 def test_nothing_of_the_corpus_and_of_the_machine_stands_on_a_card(finished: Path, manifest: Path) -> None:
@@ -134,6 +136,9 @@ def test_a_card_that_was_changed_by_hand_stays(tmp_path: Path) -> None:
     assert "was changed by hand and stays so" in add_evaluation(tmp_path, report)
     assert (tmp_path / CARD).read_text() == "my own words"
     assert len(json.loads((tmp_path / FACTS).read_text())["evaluations"]) == 1
+    (tmp_path / CARD).unlink()
+    assert add_evaluation(tmp_path, report).startswith("model card: ")
+    assert "### made 1, test" in (tmp_path / CARD).read_text()
 
 
 def test_names_from_elsewhere_cannot_become_markup(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from multimodal_ser import __version__
 from multimodal_ser.environment import commit
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Header
+from multimodal_ser.models.audio_branch import UNTRAINED
 from multimodal_ser.models.pretrained import HUB_NAME
 from multimodal_ser.set_facts import set_facts
 from multimodal_ser.utterances import Utterance
@@ -30,6 +31,7 @@ LANGUAGES = {
 }
 # Settings of training that say nothing about the model that comes out.
 _OF_THE_MACHINE = ("checkpoint_steps", "device", "trackers", "workers")
+_UNTRAINED = ("small", *UNTRAINED)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 
 
@@ -86,15 +88,22 @@ def training_facts(
             "fusion": model["fusion"],
             "classes": model["classes"],
             "encoders": {name: encoder_name(model[name]["encoder"]) for name in branches},
-            "frozen": {name: model[name]["frozen"] for name in branches},
+            "frozen": {
+                name: "nothing, begun from random weights"
+                if model[name]["encoder"] in _UNTRAINED
+                else model[name]["frozen"]
+                for name in branches
+            },
             "total": parameters["total"],
             "trainable": parameters["trainable"],
         },
         "training": {
             "objective": values["objective"],
             **{name: value for name, value in training.items() if name not in _OF_THE_MACHINE},
-            "augmentation": values["data"]["augmentation"],
-            "transcripts": values["data"]["transcripts"],
+            "augmentation": _if_any(values["data"]["augmentation"]),
+            "transcripts": values["data"]["transcripts"]
+            if values["data"]["transcripts"]["corrupted"]
+            else None,
             "fold": values["data"]["fold"],
         },
         "selection": {
@@ -153,6 +162,12 @@ def encoder_name(name: str) -> str:
         return name
     is_path = "/" in name or Path(name).exists()
     return f"{Path(name).name} (a local folder)" if is_path else name
+
+
+def _if_any(augmentation: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The changes to the sound, each with its probability; None if none is ever made."""
+    is_on = any(isinstance(value, int | float) and value > 0 for value in augmentation.values())
+    return augmentation if is_on else None
 
 
 def _languages(corpora: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.cache import write_json, write_text
+from multimodal_ser.cache import hash_bytes, write_json, write_text
 from multimodal_ser.card.facts import SCHEMA_VERSION, with_evaluation
 from multimodal_ser.card.text import card_text
 from multimodal_ser.errors import InputError
@@ -14,9 +14,10 @@ from multimodal_ser.models.hub import CARD, FACTS
 
 
 def write_card(folder: str | os.PathLike, facts: Mapping[str, Any]) -> Path:
-    """Write the facts and what they say."""
-    write_json(Path(folder) / FACTS, facts)
-    write_text(Path(folder) / CARD, card_text(facts))
+    """Write the facts and what they say; a hash of the text tells later whether somebody has changed it."""
+    text = card_text(facts)
+    write_json(Path(folder) / FACTS, {**facts, "card_hash": hash_bytes(text.encode())})
+    write_text(Path(folder) / CARD, text)
     return Path(folder) / CARD
 
 
@@ -35,7 +36,7 @@ def add_evaluation(folder: str | os.PathLike, report: Mapping[str, Any]) -> str:
             f"multimodal_ser reads {SCHEMA_VERSION}"
         )
     card = folder / CARD
-    is_ours = not card.is_file() or card.read_text(encoding="utf-8") == card_text(facts)
+    is_ours = not card.is_file() or hash_bytes(card.read_bytes()) == facts.get("card_hash")
     now = with_evaluation(facts, report)
     try:
         if is_ours:
