@@ -7,11 +7,13 @@ axe-core) the pages are checked for accessibility too.
 import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from devtools import Browser, Page, find_browser, wait
+from hostile_texts import HOSTILE
 
 from multimodal_ser import audio
 from multimodal_ser.labels import DIMENSIONS, UNIT
@@ -158,6 +160,29 @@ def test_the_table_is_downloaded_and_no_cell_is_a_formula(page: Page, tmp_path: 
     assert len(rows) == COUNT
     assert rows[2]["text"] == "'=1+1 is <b>not</b> run."
     assert float(rows[5]["arousal"]) == pytest.approx(0.5 + 0.3 * np.sin(1), abs=1e-4)
+
+
+def test_hostile_names_and_words_are_shown_as_text(browser: Browser, tmp_path: Path) -> None:
+    whole = timeline_of(count=len(HOSTILE))
+    segments = tuple(replace(s, text=t, speaker=t) for s, t in zip(whole.segments, HOSTILE, strict=True))
+    write_page(
+        tmp_path / "x.report.html", replace(whole, segments=segments, summary=summarise(segments, SECONDS))
+    )
+    name = "=1+1 <img src=x onerror=alert(1)>"
+    write_index(tmp_path / "index.html", [index_entry(tmp_path, name, whole)])
+    page = Page(browser, tmp_path / "x.report.html")
+    for kind in ("words", "who"):
+        shown = f"[...document.querySelectorAll('#transcript .{kind}')].map((e) => e.textContent)"
+        assert page.value(shown) == list(HOSTILE)
+    page.click("#all summary")
+    page.wait_for(f"table.tBodies[0].rows.length === {len(HOSTILE)}")
+    assert page.value("document.querySelectorAll('img, iframe, object, script:not([type])').length") <= 1
+    assert page.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    index = Page(browser, tmp_path / "index.html")
+    assert name in index.value("document.body.innerText")
+    browser.listen(0.2)
+    assert index.complaints() == []
+    assert not any(event["method"] == "Page.javascriptDialogOpening" for event in browser.events)
 
 
 def test_the_tab_key_reaches_every_kind_of_control_and_arrows_move_in_the_transcript(page: Page) -> None:

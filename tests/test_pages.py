@@ -9,24 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hostile_texts import HOSTILE
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, UNIT
 from multimodal_ser.podcast.pages import index_entry, write_index, write_page
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import Scored, Timeline, Values
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "</script><script>alert(2)</script>",
-    "<!--",
-    "=HYPERLINK(1)",
-    "‮right to left",
-    "{{ 7 * 7 }}",
-    "w" * 100_000,
-    "line\u2028separator & ampersand",
-)
 
 
 def timeline_of(texts: tuple[str, ...], seconds: float = 60.0, speaker: str | None = None) -> Timeline:
