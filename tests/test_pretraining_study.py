@@ -14,8 +14,8 @@ from multimodal_ser.utterances import Utterance
 FOLDER = Path(__file__).parents[1] / "recipes" / "pretraining_study"
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"pretraining_{name}", FOLDER / f"{name}.py")
+def script(name, folder=FOLDER):
+    spec = importlib.util.spec_from_file_location(f"pretraining_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -105,3 +105,12 @@ def test_the_table_of_hidden_shares_gives_every_rule_a_row(manifest):
     # Clips of 98 frames: two spans of seven are 14.3 %.
     assert shares["random"] == shares["intense"] == pytest.approx(100 * 14 / 98, abs=0.05)
     assert shares["as_released"] < shares["intense"]
+
+
+def test_tones_that_never_fade_have_room_for_every_start_in_a_band(manifest, capsys):
+    room = script("band_room", FOLDER.with_name("pretrain_vesper"))
+    assert room.room(np.array([0, 3, 8, 9, 20, 25]), 9) == 3
+    room.main(str(manifest))
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0].strip() for row in rows] == ["all", "bands have room", "bands have no room"]
+    assert [[float(x) for x in row[1:]] for row in rows] == [[100, 100, 100], [100, 100, 100], [0, 0, 0]]
