@@ -263,6 +263,8 @@ def _write_card(
     values = settings.plain(config)
     if config.is_pretraining:
         values["model"] = {**values["model"], "fusion": None, "classes": []}
+    if config.objective == "strength":  # model.audio is not read
+        values["model"]["audio"] = {"encoder": "strength", "frozen": "nothing"}
     counts = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
     write_card(
         folder / "model", training_facts(values, config.branches, manifest.header, used, counts, progress)

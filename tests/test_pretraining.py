@@ -187,6 +187,10 @@ def test_a_strength_network_is_trained_on_ranks_and_steers_the_reconstruction(
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
     network = load_strength(tmp_path / "strength" / "model")
     assert network.config.classes == 2
+    card = (tmp_path / "strength" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "# small strength network" in card
+    assert "reconstruction.strength_model" in card
+    assert "layers --encoder" not in card
     given = {"intensity": "strength", "strength_model": str(tmp_path / "strength")}
     objective, batch, intensity = intensity_of(labelled, **given)
     stack = objective.model.config.stack

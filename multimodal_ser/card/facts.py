@@ -31,7 +31,7 @@ LANGUAGES = {
 }
 # Settings of training that say nothing about the model that comes out.
 _OF_THE_MACHINE = ("checkpoint_steps", "device", "trackers", "workers")
-_UNTRAINED = ("small", *UNTRAINED)
+_UNTRAINED = ("small", "strength", *UNTRAINED)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 
 

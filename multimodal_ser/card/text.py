@@ -26,6 +26,9 @@ Values are in unit scale, 0 to 1, in the order arousal, valence, dominance, and 
 _ENCODER_USE = """## Use
 
 Name the folder as `model.audio.encoder` of an experiment, or give it to `multimodal-ser layers --encoder`."""
+_STRENGTH_USE = """## Use
+
+Name the folder as `reconstruction.strength_model` of an experiment whose `reconstruction.intensity` is strength."""
 _LIMITS = (
     "Labels are what others perceived, acted or inferred, as stated above, not what a speaker felt. A "
     "score is an estimate of such a label.",
@@ -47,7 +50,7 @@ _VOCABULARY = (
 def card_text(facts: Mapping[str, Any]) -> str:
     """The whole card."""
     parts = [_title(facts), _data(facts), _training(facts), _metrics(facts), _limits(facts), _licence(facts)]
-    use = _ENCODER_USE if _is_encoder(facts) else _USE
+    use = (_STRENGTH_USE if _is_strength(facts) else _ENCODER_USE) if _is_encoder(facts) else _USE
     return "\n\n".join([_head(facts), parts[0], use, *filter(None, parts[1:])]) + "\n"
 
 
@@ -93,7 +96,9 @@ def _results(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _title(facts: Mapping[str, Any]) -> str:
     model, notes = facts["model"], facts["author"]["notes"].strip()
     encoders = " and ".join(f"{_plain(name)} ({branch})" for branch, name in model["encoders"].items())
-    if _is_encoder(facts):
+    if _is_strength(facts):
+        what = "How strong the emotion of each frame is, from 0 to 1, begun from random weights."
+    elif _is_encoder(facts):
         what = f"An audio encoder, trained by `{facts['training']['objective']}`, beginning from {encoders}."
     else:
         joined = f", joined by `{model['fusion']}`" if len(model["encoders"]) > 1 else ""
@@ -230,8 +235,13 @@ def _is_encoder(facts: Mapping[str, Any]) -> bool:
     return facts["model"]["fusion"] is None
 
 
+def _is_strength(facts: Mapping[str, Any]) -> bool:
+    return facts["training"]["objective"] == "strength"
+
+
 def _name(facts: Mapping[str, Any]) -> str:
-    kind = "audio encoder" if _is_encoder(facts) else "speech emotion model"
+    kind = "strength network" if _is_strength(facts) else "audio encoder"
+    kind = kind if _is_encoder(facts) else "speech emotion model"
     return _plain(facts["author"]["name"] or f"{facts['data']['corpus']} {kind}")
 
 
