@@ -28,7 +28,7 @@ _ENCODER_USE = """## Use
 Name the folder as `model.audio.encoder` of an experiment, or give it to `multimodal-ser layers --encoder`."""
 _STRENGTH_USE = """## Use
 
-Name the folder as `reconstruction.strength_model` of an experiment whose `reconstruction.intensity` is strength."""
+Name the folder as `reconstruction.strength_model`, with `reconstruction.intensity: strength`."""
 _LIMITS = (
     "Labels are what others perceived, acted or inferred, as stated above, not what a speaker felt. A "
     "score is an estimate of such a label.",
