@@ -20,6 +20,17 @@ CONFIGS = [
     for path in sorted(RECIPES.glob("*/*.yaml"))
     if experiments.load_config(path).objective != "supervised"
 ]
+# One of each objective and network; the others, which differ from them in values alone, take too long for the
+# default tests. Every file is read in them.
+QUICK = {
+    "align_frames/tapt",
+    "distill/mel",
+    "distill/small",
+    "pretrain_mockingjay/small_strength",
+    "pretrain_mockingjay/strength",
+    "pretrain_npc/small",
+    "pretrain_vesper/small",
+}
 MEL = {"bands": 8, "width": 8, "heads": 1, "blocks": 1, "feedforward": 8}
 
 
@@ -68,7 +79,14 @@ def tiny(wanted: experiments.RunConfig, folder: Path) -> dict:
     return changes
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(x, id=named(x), marks=[] if named(x) in QUICK else [pytest.mark.slow]) for x in CONFIGS],
+)
 def test_every_experiment_goes_two_steps(path: Path, folder: Path, tmp_path: Path) -> None:
     wanted = experiments.load_config(path)
     changes = {
