@@ -76,8 +76,10 @@ def test_the_figures_are_means_over_seeds_and_without_errors_those_of_the_models
     assert voice[1] == pytest.approx(voice[0], abs=1e-6)  # it hears no transcript
     assert abs(words[1] - words[0]) > 1e-4
     lines = script["table"](found).splitlines()
-    assert lines[2].startswith("| 0.0% | correct words | ")
-    assert len(lines) == 2 + 3 * 2
+    assert lines[0].startswith("| word error rate | valence, correct words | valence, and errors | ")
+    assert lines[2].startswith(f"| 0.0% | {clean['audio_text']['fused']['valence']['value']:.3f} [")
+    assert f"| {both[0] - both[1]:+.3f} [" in lines[2]
+    assert len(lines) == 2 + 2
     picture = script["draw"](found, work / "word_errors.png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
 

@@ -143,21 +143,22 @@ def draw(found: dict[str, Any], path: Path) -> Path:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The rows of the README."""
+    """The rows of the README, of the fused reading: both trainings, and the second less the first."""
+    columns = [(column, name) for column in ("valence", "dominance", "mean") for name in (CLEAN, CORRUPTED)]
+    names = {CLEAN: "correct words", CORRUPTED: "and errors"}
+    header = [f"{column}, {names[name]}" for column, name in columns]
     lines = [
-        "| word error rate | trained on | arousal | valence | dominance | mean | mean of the text reading |",
-        "|---|---|---|---|---|---|---|",
+        f"| word error rate | {' | '.join(header)} | mean, difference |",
+        "|---" * (len(columns) + 2) + "|",
     ]
-    names = {CLEAN: "correct words", CORRUPTED: "and on errors", "difference": "difference"}
     for point in found["points"]:
-        for name, label in names.items():
-            cells = [_cell(point[name]["fused"][column], name == "difference") for column in COLUMNS]
-            cells.append(_cell(point[name]["text"]["mean"], name == "difference"))
-            lines.append(f"| {point['word_error_rate']:.1%} | {label} | {' | '.join(cells)} |")
+        cells = [_cell(point[name]["fused"][column]) for column, name in columns]
+        cells.append(_cell(point["difference"]["fused"]["mean"], sign=True))
+        lines.append(f"| {point['word_error_rate']:.1%} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: dict[str, float], sign: bool) -> str:
+def _cell(found: dict[str, float], sign: bool = False) -> str:
     form = "{:+.3f}" if sign else "{:.3f}"
     value, low, high = (form.format(found[end]) for end in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
