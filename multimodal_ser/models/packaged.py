@@ -39,8 +39,9 @@ PACKAGED = {
 
 
 def starter_folder(name: str | os.PathLike) -> Path | None:
-    """The folder of the starter model, if that is what `name` means: no folder of that name is here."""
-    return STARTER_FOLDER if os.fspath(name) == STARTER and not Path(name).is_dir() else None
+    """The folder of the starter model, if that is what `name` means: no model of that name is here."""
+    is_here = any((Path(name) / part).is_file() for part in ("config.json", "model/config.json"))
+    return STARTER_FOLDER if os.fspath(name) == STARTER and not is_here else None
 
 
 def packaged_folder(name: str) -> Path | None:
