@@ -142,7 +142,8 @@ def _task_distillation(config: RunConfig, training: Manifest) -> Objective:
     if not (folder := config.task_distillation.teacher):
         raise InputError("task_distillation.teacher is not set: --set task_distillation.teacher=FOLDER")
     teacher = SerModel.from_pretrained(model_folder(folder))
-    return TaskDistillation(build_model(config.model, training), config.loss, teacher)
+    keeps = config.task_distillation.kept_states
+    return TaskDistillation(build_model(config.model, training), config.loss, teacher, keeps)
 
 
 def _joining(config: RunConfig, training: Manifest) -> Objective:

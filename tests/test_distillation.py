@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import small_runs
 import torch
-from tiny_checkpoints import save_hubert
+from tiny_checkpoints import save_hubert, save_ser_model
 from torch import nn
 
 from multimodal_ser import config as experiments
@@ -23,9 +23,12 @@ from multimodal_ser.models.encoder_folder import save_encoder
 from multimodal_ser.models.encoding import AudioEncoder, Encoding
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, HubertEncoderConfig
 from multimodal_ser.models.mel import MelConfig, MelEncoder
+from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.students import StudentConfig, groups_of, make_student
 from multimodal_ser.objectives.attention_maps import divergence, log_map, noted
 from multimodal_ser.objectives.distillation import Distillation, DistillationConfig, cosine_loss, mean_over
+from multimodal_ser.objectives.supervised import SupervisedConfig
+from multimodal_ser.objectives.task_distillation import TaskDistillation
 from multimodal_ser.objectives.teacher import Teacher, at_frames
 
 MEL = MelConfig(bands=12, width=16, blocks=2, heads=2, feedforward=16, dropout=0.0)
@@ -258,7 +261,7 @@ def test_an_experiment_learns_what_a_model_says_without_any_label(manifest: Path
     config = small_runs.configured(
         unlabelled,
         objective="task_distillation",
-        task_distillation={"teacher": str(tmp_path / "teacher")},
+        task_distillation={"teacher": str(tmp_path / "teacher"), "kept_states": True},
         model={"fusion": "audio"},
         training={"epochs": 12, "learning_rate": 0.01},
         data={"cache": str(tmp_path / "cache")},
@@ -271,6 +274,25 @@ def test_an_experiment_learns_what_a_model_says_without_any_label(manifest: Path
         said.append(table["audio_arousal" if name == "teacher" else "arousal"].to_numpy())
     assert ccc(said[1], said[0]) > 0.5
     assert progress.best_score > 0.3
+
+
+def test_a_teacher_that_is_remembered_is_asked_once_and_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = SerModel.from_pretrained(save_ser_model(tmp_path))
+    asked, read_out = [], teacher.read
+    monkeypatch.setattr(teacher, "read", lambda *given: asked.append(1) or read_out(*given))
+    torch.manual_seed(0)
+    student = SerModel(SerConfig("audio", width=8, heads=1), MelEncoder(MEL))
+    fly = TaskDistillation(student, SupervisedConfig(), teacher).eval()
+    kept = TaskDistillation(student, SupervisedConfig(), teacher, keeps=True).eval()
+    both, second = batch(), batch().rows(slice(1, 2))
+    for clips in (both, second):
+        expected = fly.told(clips)
+        told = kept.told(clips)
+        assert torch.allclose(told[0], expected[0], atol=1e-5)
+        assert told[1].shape == expected[1].shape
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("student", ["hubert", "mel"])

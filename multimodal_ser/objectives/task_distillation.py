@@ -20,13 +20,18 @@ class TaskDistillationConfig:
     """Who teaches."""
 
     teacher: str = ""  # a run or model folder
+    kept_states: bool = False  # ask the teacher once about each recording, not every time
 
 
 class TaskDistillation(Supervised):
     """Train a `SerModel` on the outputs of another."""
 
-    def __init__(self, model: SerModel, config: SupervisedConfig, teacher: SerModel) -> None:
+    def __init__(
+        self, model: SerModel, config: SupervisedConfig, teacher: SerModel, keeps: bool = False
+    ) -> None:
+        """keeps: remember what the teacher said of an id; only right where its sound stays the same."""
         super().__init__(model, config)
+        self._said: dict[str, tuple[Tensor, Tensor]] | None = {} if keeps else None
         if "audio" not in teacher.readings:
             raise InputError("task distillation: the teacher reads text only, so it cannot be heard")
         classes = model.config.classes
@@ -42,9 +47,17 @@ class TaskDistillation(Supervised):
         dimensions, shares = self.told(batch)
         return super().outputs(batch._replace(targets=dimensions, class_shares=shares))
 
-    @torch.no_grad()
     def told(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Dimensions (B, 3) and class shares (B, C) from the teacher."""
+        if self._said is None:
+            return self._asked(batch)
+        if any(name not in self._said for name in batch.ids):
+            self._said.update(zip(batch.ids, zip(*self._asked(batch), strict=True), strict=True))
+        dimensions, shares = zip(*(self._said[name] for name in batch.ids), strict=True)
+        return torch.stack(dimensions), torch.stack(shares)
+
+    @torch.no_grad()
+    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if batch.waveforms is None:
             raise InputError("task distillation needs audio, and these utterances have none")
         teacher = self.teacher[0].to(batch.waveforms.device)
