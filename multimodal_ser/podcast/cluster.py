@@ -30,6 +30,8 @@ from multimodal_ser.podcast.spreading import DIED
 from multimodal_ser.podcast.working import Outcome, ScoreOptions, Worker
 
 ADDRESS = "RAY_ADDRESS"
+LOCAL = "local"  # what Ray calls a cluster that begins and ends with this process
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 means 127.0.0.1 on Linux as well
 MOST_BLOCKS = 10_000  # of rows; with more episodes some share a block, which is one task
 RETRIES = 1  # of a block whose actor died, in each of two rounds
 STORE_BYTES = 256 * 2**20  # of Ray's memory on this machine: rows are small
@@ -50,12 +52,15 @@ class Actors:
 @contextlib.contextmanager
 def connected(count: int | None, device: str) -> Iterator[Actors]:
     """A cluster for as long as the block lasts; by default an actor per core, or per GPU if there are any."""
+    address = os.environ.get(ADDRESS) or LOCAL
+    if address == LOCAL:  # read when Ray is imported, here and in its processes
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", LOOPBACK_ONLY: "0"}
     with explained_imports():
         import ray
         import ray.data
     was_there = ray.is_initialized()
     if not was_there:
-        _connect(ray, count)
+        _connect(ray, address, count)
     try:
         has = ray.cluster_resources()
         if device == "auto":
@@ -82,9 +87,9 @@ def spread_by_ray(
     """
     options = replace(
         options,
-        model=options.model.absolute(),
+        model=_everywhere(options.model),
         output=options.output.absolute(),
-        draft=options.draft and replace(options.draft, model=options.draft.model.absolute()),
+        draft=options.draft and replace(options.draft, model=_everywhere(options.draft.model)),
         cache=None if options.cache is None else options.cache.absolute(),
         device=actors.device,
         make_transcriber=make_transcriber,
@@ -158,6 +163,11 @@ def _rows(
         yield from found.iter_rows()
 
 
+def _everywhere(model: str | os.PathLike) -> str | Path:
+    """A folder by its whole path; the name of a published model as it is."""
+    return Path(model).absolute() if os.path.exists(model) else model
+
+
 def _as_given(error: str, job: Job) -> str:
     """With paths as the user wrote them."""
     for path in filter(None, (job.media, job.transcript, job.speakers)):
@@ -188,19 +198,12 @@ def _data_settings() -> Iterator[None]:
         logger.setLevel(before[2])
 
 
-def _connect(ray: Any, count: int | None) -> None:
-    address = os.environ.get(ADDRESS) or "local"
+def _connect(ray: Any, address: str, count: int | None) -> None:
     settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     if offline := switches():
         settings["runtime_env"] = {"env_vars": offline}
-    if address == "local":
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        settings |= {
-            "num_cpus": count,
-            "include_dashboard": False,
-            "object_store_memory": STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
-        }
+    if address == LOCAL:
+        settings |= {"num_cpus": count, "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
