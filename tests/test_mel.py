@@ -77,9 +77,9 @@ def test_frames_are_those_that_lie_wholly_inside_a_clip() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("normalise_level", [True, False])
-def test_padding_and_batch_mates_do_not_change_a_clip(normalise_level: bool) -> None:
-    model = encoder(normalise_level=normalise_level)
+@pytest.mark.parametrize("level", [{}, {"normalise_level": False}, {"speech_level": True}])
+def test_padding_and_batch_mates_do_not_change_a_clip(level: dict[str, bool]) -> None:
+    model = encoder(**level)
     waveforms = noise(len(LENGTHS), 30_000) + 0.05  # what stands behind the clips is loud
     waveforms[2, 500:] = torch.nan
     batch = model(waveforms, LENGTHS)
@@ -239,13 +239,15 @@ def test_the_speech_level_hears_neither_gain_nor_silence_around_a_clip() -> None
     frames = log_mel(speech, torch.tensor([32_000]))[0]
     louder = log_mel(4 * speech, torch.tensor([32_000]))[0]
     torch.testing.assert_close(louder, frames, rtol=0, atol=1e-4)
-    # Two seconds of silence in front: 200 frames later the same values, though the clip's power has halved.
+    # Silence in front or behind, of any length: the same values, though the clip's power has halved.
+    for padding in ((32_000, 0), (0, 32_000), (1_001, 77)):
+        padded = torch.nn.functional.pad(speech, padding)
+        moved = log_mel(padded, torch.tensor([padded.shape[1]]))[0, : len(frames)]
+        assert float((moved - frames).abs().max()) < 0.05
     padded = torch.nn.functional.pad(speech, (32_000, 0))
-    late = log_mel(padded, torch.tensor([64_000]))[0, 200:]
-    assert float((late - frames[: len(late)]).abs().max()) < 0.05
     of_clip = LogMel(40, normalise_level=True)
-    moved = of_clip(padded, torch.tensor([64_000]))[0, 200:] - of_clip(speech, torch.tensor([32_000]))[0]
-    assert float(moved.mean()) == pytest.approx(math.log(2), abs=0.02)
+    late = of_clip(padded, torch.tensor([64_000]))[0, 200:] - of_clip(speech, torch.tensor([32_000]))[0]
+    assert float(late.mean()) == pytest.approx(math.log(2), abs=0.02)
 
 
 def test_a_speech_level_without_normalisation_is_refused() -> None:

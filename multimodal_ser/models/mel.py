@@ -11,7 +11,8 @@ has one frame; an empty clip has none.
 
 With `normalise_level` a clip loses its offset and is scaled to unit power before its spectrogram is taken,
 so that recording gain does not look like loudness. With `speech_level` too it is the power of the frames
-above a relative gate that becomes 1, as in ITU-R BS.1770: pauses and silence then hardly matter.
+above a relative gate that becomes 1, as in ITU-R BS.1770, and silence in front of a clip moves behind it,
+so that frames begin where the sound does: pauses and silence then hardly matter. Times are not kept.
 """
 
 import math
@@ -36,6 +37,7 @@ LOWEST, HIGHEST = 50.0, 7_600.0  # hertz, edges of the mel bands
 POSITION_KERNEL = 31  # encoder frames that the position code sees: 1.24 s
 _FLOOR = 1e-4  # power added before the logarithm, relative to a clip of unit power
 _SILENCE = 1e-8  # power below which a clip is not scaled up
+_QUIET = 1e-3  # amplitude relative to a clip's peak (-60 dB) below which it has not begun
 _GATE = 0.1  # frames with less than this share of the mean power (-10 dB) do not count for the speech level
 
 
@@ -118,6 +120,8 @@ class LogMel(nn.Module):
         """Zero mean and unit power if wanted, silence behind the end, room for one frame."""
         padding = ~mask_from_lengths(lengths, waveforms.shape[1])
         waveforms = waveforms.masked_fill(padding, 0)
+        if self.speech_level and waveforms.shape[1]:
+            waveforms = _from_first_sound(waveforms)
         if self.normalise_level:
             count = lengths.clamp(min=1)[:, None]
             mean = waveforms.sum(1, keepdim=True) / count
@@ -125,6 +129,15 @@ class LogMel(nn.Module):
             power = waveforms.square().sum(1, keepdim=True) / count
             waveforms = waveforms / power.clamp(min=_SILENCE).sqrt()
         return F.pad(waveforms, (0, max(0, WINDOW - waveforms.shape[1])))
+
+
+def _from_first_sound(waveforms: Tensor) -> Tensor:
+    """Each row (B, S) from its first sample that is not silence, with as many zeros behind as are skipped."""
+    size = waveforms.abs()
+    first = (size > _QUIET * size.amax(1, keepdim=True)).float().argmax(1, keepdim=True)
+    places = torch.arange(waveforms.shape[1], device=waveforms.device) + first
+    moved = waveforms.gather(1, places.clamp(max=waveforms.shape[1] - 1))
+    return moved.masked_fill(places >= waveforms.shape[1], 0)
 
 
 def _speech_power(power: Tensor, mask: Tensor) -> Tensor:

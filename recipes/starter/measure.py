@@ -26,7 +26,7 @@ from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest, read
 
-MOVED = 60  # clips of each set whose gain and surroundings are changed
+MOVED = 40  # clips of each set whose gain and surroundings are changed
 SMALL = 0.05  # a change that does not matter, methods as Wagner et al. (2023) test them
 CHANGES = {
     "gain_minus_2_dB": lambda x: x * 10 ** (-2 / 20),
