@@ -168,14 +168,15 @@ def test_an_actor_killed_while_it_works_does_not_show(work: Path, by_ray) -> Non
 
 @needs_ray
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_process_and_goes_on(work: Path, by_ray) -> None:
+def test_a_killed_run_leaves_no_actor_and_goes_on(work: Path, by_ray) -> None:
     process = by_ray("resumed")
     wait(lambda: any((work / "resumed").glob("talk*.emotion.json")), "an episode", 240)
-    theirs = below(process.pid)
+    theirs = below(process.pid, ACTOR)
+    assert theirs
     process.kill()
     process.wait()
     done = len(list((work / "resumed").glob("talk*.emotion.json")))
-    wait(lambda: not any(Path(f"/proc/{p}").exists() for p in theirs), "the end of Ray's processes", 60)
+    wait(lambda: not any(Path(f"/proc/{p}").exists() for p in theirs), "the end of its actors", 60)
     assert by_ray("resumed").wait() == 3
     assert done >= 1
     assert written(work / "resumed") == written(work / "local")
