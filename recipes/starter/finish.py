@@ -2,7 +2,8 @@
 
     python recipes/starter/finish.py WORK RUN OUTPUT
 
-WORK is the folder of run.sh with what measure.py wrote in it, RUN the joined model.
+WORK is the folder of run.sh, RUN the joined model. Before measure.py has written what it found into WORK, the
+weights alone are made: half precision is what is measured.
 """
 
 import argparse
@@ -129,10 +130,12 @@ def main() -> None:
     for name in (SETTINGS, *TOKENIZER):
         if (made / name).is_file():
             shutil.copyfile(made / name, output / name)
+    write_json(output / "licences.json", LICENCES)
+    if not (work / "measured.json").is_file():
+        return
     write_json(
         output / CALIBRATION, calibration(pd.read_csv(work / "voice.csv"), pd.read_csv(work / "words.csv"))
     )
-    write_json(output / "licences.json", LICENCES)
     figures = json.loads((work / "measured.json").read_text(encoding="utf-8"))
     size = sum(path.stat().st_size for path in output.iterdir())
     pieces = json.loads((output / SETTINGS).read_text(encoding="utf-8"))["text"]["config"]["vocab_size"]

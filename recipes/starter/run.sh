@@ -2,7 +2,7 @@
 # The starter model that the package carries: a voice expert for each fold, a reader of words, and one model of both.
 # --data is the folder with emobank/, emodb/, vader/ and longform/; WORDNET is the folder with WordNet's data.noun.
 NAME=starter
-STAGES=(prepare voices hear teach texts read join measure finish)
+STAGES=(prepare voices hear teach texts read join halve measure finish)
 CONFIGS=(joined)
 VARIANTS=(1 2 3 4 5)
 VARIANT_MEANING=folds
@@ -50,7 +50,12 @@ stage_join() {
         --set "model.audio.encoder=$WORK/runs/audio/fold1"
 }
 
-stage_measure() { python "$SCRIPTS/measure.py" "$WORK" "$WORK/runs/joined"; }
+stage_halve() {
+    rm -f "$WORK/measured.json"
+    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined" "$WORK/starter"
+}
+
+stage_measure() { python "$SCRIPTS/measure.py" "$WORK" "$WORK/starter"; }
 
 stage_finish() { python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined" "$WORK/starter"; }
 
