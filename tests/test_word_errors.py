@@ -1,6 +1,8 @@
 """The sweep over word error rates measures what it says."""
 
+import itertools
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +27,14 @@ def script() -> dict:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seeds of one experiment and one of the other, on a few utterances."""
+    """Two seeds of each experiment, on a few utterances."""
     folder = tmp_path_factory.mktemp("work")
     path = small_runs.write_corpus(folder / "manifest", 12, 8)
     manifest = read(path)
     test = [replace(u, id="t" + u.id, split="test") for u in manifest.utterances]
     write(path, manifest.header, [*manifest.utterances, *test])
-    for name, seed in (("audio_text", 0), ("audio_text", 1), ("audio_text_corrupted", 0)):
-        training = {"max_steps": 1, "seed": seed}
+    for name, seed in itertools.product(("audio_text", "audio_text_corrupted"), (0, 1)):
+        training = {"max_steps": 1, "seed": seed, "learning_rate": 1e-3 if name == "audio_text" else 1e-2}
         run(small_runs.configured(path, training=training), folder / "runs" / name / f"seed{seed}")
     return folder
 
@@ -55,7 +57,7 @@ def test_the_figures_are_means_over_seeds_and_without_errors_those_of_the_models
 ) -> None:
     monkeypatch.setenv("MULTIMODAL_SER_CACHE", str(work / "cache"))
     found = script["measure"](work, (0.0, 0.5))
-    assert found["runs"] == {"audio_text": ["seed0", "seed1"], "audio_text_corrupted": ["seed0"]}
+    assert found["runs"] == ["seed0", "seed1"]
     test = read(work / "manifest" / "manifest.jsonl").split("test")
     labels = {name: np.array([getattr(u, name) for u in test.utterances]) for name in DIMENSIONS}
     expected = {name: [] for name in DIMENSIONS}
@@ -82,6 +84,13 @@ def test_the_figures_are_means_over_seeds_and_without_errors_those_of_the_models
     assert len(lines) == 2 + 2
     picture = script["draw"](found, work / "word_errors.png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_seeds_that_only_one_training_has_are_named(script: dict, work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work, tmp_path / "work")
+    shutil.rmtree(tmp_path / "work" / "runs" / "audio_text_corrupted" / "seed1")
+    with pytest.raises(SystemExit, match=r"audio_text: seed0, seed1; audio_text_corrupted: seed0\)"):
+        script["measure"](tmp_path / "work")
 
 
 def test_runs_that_are_not_there_are_named(script: dict, work: Path, tmp_path: Path) -> None:

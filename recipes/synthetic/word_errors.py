@@ -53,7 +53,7 @@ def corrupted(test: Manifest, errors: TranscriptErrors, rate: float, draw: int =
 def said_by(runs: Sequence[Predictor], heard: Sequence[Manifest]) -> NDArray[np.float64]:
     """What each utterance adds to the figures of each run, (N, runs, readings, dimensions, 6)."""
     rows = []
-    for predictor, test in zip(runs, heard, strict=False):
+    for predictor, test in zip(runs, heard, strict=True):
         table = predictor.predict(predictor.examples(test))
         rows.append(moment_rows_of(Values.of(table, test.utterances, predictor.model.readings)))
     order = [runs[0].model.readings.index(reading) for reading in READINGS]
@@ -75,13 +75,18 @@ def measure(work: Path, rates: Sequence[float] = RATES) -> dict[str, Any]:
     folders = {name: sorted((work / "runs" / name).glob("*/model")) for name in (CLEAN, CORRUPTED)}
     if missing := [name for name, found in folders.items() if not found]:
         raise SystemExit(f"{work}/runs has no trained {missing[0]}; recipes/synthetic/run.sh trains both")
+    seeds = {name: [path.parent.name for path in found] for name, found in folders.items()}
+    if seeds[CLEAN] != seeds[CORRUPTED]:
+        said = "; ".join(f"{name}: {', '.join(found)}" for name, found in seeds.items())
+        raise SystemExit(
+            f"{work}/runs: other seeds of one than of the other ({said}); run.sh trains what is missing"
+        )
     runs = {name: [Predictor.load(path, "cpu") for path in found] for name, found in folders.items()}
-    runs_of_each = max(map(len, runs.values()))
     resampling = metrics.Resampling([utterance.speaker for utterance in test.utterances])
     points = []
     for rate in rates:
         heard, word_error_rates = zip(
-            *(corrupted(test, errors, rate, n) for n in range(runs_of_each)), strict=True
+            *(corrupted(test, errors, rate, n) for n in range(len(seeds[CLEAN]))), strict=True
         )
         rows = {name: said_by(found, heard) for name, found in runs.items()}
         values = {name: agreement(found.sum(0)) for name, found in rows.items()}
@@ -108,7 +113,7 @@ def measure(work: Path, rates: Sequence[float] = RATES) -> dict[str, Any]:
         "set": "test",
         "utterances": len(test),
         "speakers": resampling.clusters,
-        "runs": {name: [path.parent.name for path in found] for name, found in folders.items()},
+        "runs": seeds[CLEAN],
         "points": points,
     }
 
