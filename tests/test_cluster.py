@@ -204,8 +204,10 @@ class Deadly:
 
 
 @pytest.fixture
-def run(work: Path) -> Callable[..., Run]:
+def run(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Scores the second and the third episode, the third without its transcript."""
+    places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]  # actors import this module
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
     (work / "bare").mkdir(exist_ok=True)
     shutil.copy(work / "episodes" / "talk3.wav", work / "bare" / "talk3.wav")
     jobs = jobs_of([work / "episodes" / "talk2.wav", work / "bare" / "talk3.wav"])
@@ -236,9 +238,10 @@ def test_an_episode_that_kills_every_actor_is_a_row_and_the_others_are_scored(wo
 def test_offline_holds_for_actors(work: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")
     run("offline", partial(Deadly, is_deadly=False)).raise_failures()
-    texts = {segment.text for segment in read(work / "offline" / "talk3.emotion.json").segments}
-    assert texts
-    assert all("refused" in text for text in texts)
+    # A long window is cut within its words.
+    said = " ".join(s.text for s in read(work / "offline" / "talk3.emotion.json").segments)
+    assert "refused" in said
+    assert "tried" not in said
 
 
 @needs_ray

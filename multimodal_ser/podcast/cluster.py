@@ -144,6 +144,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """What the actors say, in the order in which they say it; nothing of what died with its actor."""
     import ray.data
+    import ray.exceptions
 
     with _data_settings():
         rows = [_row(number, job) for number, job in jobs.items()]
@@ -160,7 +161,13 @@ def _rows(
                 max_task_retries=RETRIES,
                 **actors.resources,
             )
-        yield from found.iter_rows()
+        try:
+            yield from found.iter_rows()
+        except ray.exceptions.RayError as error:
+            raise InputError(
+                f"Ray gave up: {reason_of(error)[-300:]}; every machine of the cluster needs multimodal_ser "
+                f"{__version__}"
+            ) from error
 
 
 def _everywhere(model: str | os.PathLike) -> str | Path:
