@@ -246,9 +246,6 @@ def test_offline_holds_for_actors(work: Path, run, monkeypatch: pytest.MonkeyPat
 
 @needs_ray
 @pytest.mark.slow
-def test_a_gpu_that_is_not_there_and_a_cluster_that_is_not_there_are_said(monkeypatch) -> None:
+def test_a_gpu_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match="no machine of this Ray cluster has a GPU"), connected(1, "cuda"):
-        pass
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(InputError, match=r"no Ray cluster at 127\.0\.0\.1:1"), connected(1, "cpu"):
         pass
