@@ -7,7 +7,7 @@ unknown and not free.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,14 @@ def of_weights(name_or_folder: str | os.PathLike) -> dict[str, Any]:
         licence = _read_json(folder / _FETCHED).get("licence")
     shown = folder.name if folder.is_dir() else name
     return {"weights": [{"name": shown, "licence": licence}], "data": []}
+
+
+def of_several(folders: Sequence[str | os.PathLike]) -> dict[str, Any]:
+    """What is known of several checkpoints together; data that several were made from is listed once."""
+    every = [of_weights(folder) for folder in folders]
+    data = [entry for found in every for entry in found["data"]]
+    once = [entry for n, entry in enumerate(data) if entry not in data[:n]]
+    return {**every[0], "weights": [entry for found in every for entry in found["weights"]], "data": once}
 
 
 def of_model(name_or_folder: str | os.PathLike) -> dict[str, Any]:

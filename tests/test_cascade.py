@@ -68,6 +68,8 @@ def test_rows_are_those_of_the_one_or_the_other_model_and_say_so(folder: Path):
     assert hashes == [named[s.is_draft] for s in both.segments]
     assert both.model["draft"]["hash"] == small.model["hash"]
     assert both.model["draft"]["emotional"] == limit
+    weights = json.loads((output / "licences.json").read_text(encoding="utf-8"))["weights"]
+    assert [entry["name"] for entry in weights] == ["full", "small"]
     drafted = sum(s.is_draft for s in both.segments)
     assert f"<dd>{drafted} of {len(both.segments)} segments are rated by the smaller small" in (
         output / "talk.report.html"

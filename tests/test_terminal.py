@@ -22,6 +22,15 @@ def test_a_signal_is_noted_and_the_handler_before_is_back_afterwards(number: sig
 
 
 def test_a_second_interrupt_does_not_wait() -> None:
+    # A process that was begun in the background of a shell may have been told to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _interrupt_twice()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_twice() -> None:
     with interruptions() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()

@@ -61,6 +61,10 @@ class Cascade:
         return {**self.full.identity, "draft": {**self.small.identity, **self.draft.rule}}
 
     @property
+    def folders(self) -> list[Path]:
+        return [*self.full.folders, *self.small.folders]
+
+    @property
     def wants_sound(self) -> bool:
         return self.full.wants_sound or self.small.wants_sound
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Rater:
             "settings": hash_file(self.folder / SETTINGS),
             "calibration": hash_file(calibration) if calibration.is_file() else None,
         }
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of the models that rate."""
+        return [self.folder]
 
     @property
     def wants_sound(self) -> bool:

@@ -120,7 +120,7 @@ def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
         write_table(errors, ("episode", "file", "reason"), sorted(failed))
     else:
         errors.unlink(missing_ok=True)  # of an earlier run
-    licences.write(run.output, licences.of_weights(worker.engine.rater.folder))
+    licences.write(run.output, licences.of_several(worker.engine.rater.folders))
     write_json(
         run.output / _named("run.json", run.suffix),
         {
