@@ -11,13 +11,14 @@ where the vocabulary has such a word, and otherwise, like insertions, come by th
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_ser.edits import edit_distance
 from multimodal_ser.errors import InputError
 
 TRIES = 10  # draws for a substitute that is not the word itself
@@ -149,20 +150,6 @@ def soundex(word: str) -> str:
         if letter not in _SILENT:
             last = sound
     return code[:4].ljust(4, "0")
-
-
-def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """The fewest substitutions, deletions and insertions between two sequences of words."""
-    codes = {word: number for number, word in enumerate({*reference, *hypothesis})}
-    said = np.array([codes[word] for word in hypothesis], dtype=np.int64)
-    steps = np.arange(len(said) + 1)
-    row = steps.copy()
-    for word in reference:
-        below = row + 1  # the word deleted
-        below[1:] = np.minimum(below[1:], row[:-1] + (said != codes[word]))
-        # Insertions run along the row: cost[j] = min over i <= j of below[i] + j - i.
-        row = np.minimum.accumulate(below - steps) + steps
-    return int(row[-1])
 
 
 def _core(word: str) -> str:

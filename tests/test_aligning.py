@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multimodal_ser.edits import edit_distance
 from multimodal_ser.errors import InputError
-from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors, edit_distance
+from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 from multimodal_ser.transcripts import aligning
 from multimodal_ser.transcripts.aligning import GUESSED, NOT_SAID, aligned, matches
 from multimodal_ser.transcripts.cues import Transcript, Word

@@ -26,6 +26,7 @@ LAYERS = [
     {
         "csv_files",
         "drawing",
+        "edits",
         "noises",
         "manifests",
         "set_facts",

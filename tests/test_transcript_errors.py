@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from multimodal_ser.edits import edit_distance
 from multimodal_ser.errors import InputError
-from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors, edit_distance, soundex
+from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors, soundex
 
 WORDS = ["the", "a", "and", "to", "of", "it", "that", "is", "was", "he", "for", "we", "they", "there",
          "their", "been", "bean", "night", "knight", "sun", "son", "can't"]  # fmt: skip

@@ -17,6 +17,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
+from multimodal_ser.edits import edit_rows
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcripts.cues import Cue, Problem, Transcript, Word, mean_confidence
 from multimodal_ser.transcripts.trust import SIGNS, WORD
@@ -118,15 +119,7 @@ def _rare_runs(said: Sequence[str], heard: Sequence[str], length: int) -> list[t
 
 def _fewest_errors(said: Sequence[str], heard: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pairs of the alignment with the fewest errors (Levenshtein), the last first."""
-    codes = {word: number for number, word in enumerate({*said, *heard})}
-    columns = np.array([codes[word] for word in heard], dtype=np.int64)
-    steps = np.arange(len(heard) + 1, dtype=np.int32)
-    rows = np.empty((len(said) + 1, len(heard) + 1), dtype=np.int32)
-    rows[0] = steps
-    for i, word in enumerate(said, start=1):
-        below = rows[i - 1] + 1  # not heard
-        below[1:] = np.minimum(below[1:], rows[i - 1, :-1] + (columns != codes[word]))
-        rows[i] = np.minimum.accumulate(below - steps) + steps  # heard and not in the text
+    rows = np.stack(list(edit_rows(said, heard)))
     i, j = len(said), len(heard)
     while i and j:
         is_other = said[i - 1] != heard[j - 1]

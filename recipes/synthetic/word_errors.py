@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from multimodal_ser import metrics
 from multimodal_ser.cache import write_json
 from multimodal_ser.drawing import GREY, STYLE, WIDTH, save
+from multimodal_ser.edits import edit_distance
 from multimodal_ser.evaluation.dimensions import moment_rows_of
 from multimodal_ser.evaluation.values import Values
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest, read
-from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors, edit_distance
+from multimodal_ser.transcript_errors import TranscriptConfig, TranscriptErrors
 
 CLEAN, CORRUPTED = "audio_text", "audio_text_corrupted"
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
