@@ -5,7 +5,6 @@ stated by those who know: a corpus' reader, a hub, a model's own file. What nobo
 unknown and not free.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -20,6 +19,7 @@ from multimodal_ser.installation import DISTRIBUTION, requirements
 from multimodal_ser.manifests import Header
 from multimodal_ser.models.audio_branch import UNTRAINED, model_folder_of
 from multimodal_ser.models.hub import LICENCES as FILE
+from multimodal_ser.models.pretrained import read_settings
 
 OURS = "Apache-2.0"  # of this package's code
 SCHEMA_VERSION = 1
@@ -66,7 +66,7 @@ def of_weights(name_or_folder: str | os.PathLike) -> dict[str, Any]:
             return _read(place / FILE)
     licence = PUBLISHED.get(name)
     if (folder / _FETCHED).is_file():
-        licence = _read_json(folder / _FETCHED).get("licence")
+        licence = read_settings(folder, _FETCHED).get("licence")
     shown = folder.name if folder.is_dir() else name
     return {"weights": [{"name": shown, "licence": licence}], "data": []}
 
@@ -128,7 +128,7 @@ def _of_distribution(name: str) -> Entry:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = _read_json(path)
+    found = read_settings(path.parent, path.name)
     try:
         return {
             part: [{**entry, "licence": entry["licence"]} for entry in found[part]]
@@ -138,13 +138,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: lists of weights and data are wanted, each entry with a name and a licence"
         ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:
