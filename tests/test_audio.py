@@ -1,7 +1,6 @@
 """Decoding: every format, every cut, every refusal, against closed forms and the wav original."""
 
 import contextlib
-import importlib.util
 import math
 import struct
 import subprocess
@@ -15,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 from scipy.signal import resample_poly
+from scripts import RECIPES, load_script
 
 from multimodal_ser import audio
 from multimodal_ser.errors import InputError
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "benchmarks" / "decoding.py"
+RECIPE = RECIPES / "benchmarks" / "decoding.py"
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RATE = 44_100
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "mp4", "mkv", "webm")
@@ -56,14 +56,7 @@ HALVES = {
 }  # seconds left of 20
 
 
-def _recipe():
-    spec = importlib.util.spec_from_file_location("decoding_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-recipe = _recipe()
+recipe = load_script(RECIPE)
 
 
 @pytest.fixture(scope="module")

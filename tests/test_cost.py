@@ -1,22 +1,12 @@
 """The table of costs: hours through a measured speed and a stated price."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from scripts import RECIPES, load_script
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "benchmarks" / "cost.py"
-
-
-def _recipe():
-    spec = importlib.util.spec_from_file_location("cost_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cost = _recipe()
+cost = load_script(RECIPES / "benchmarks" / "cost.py")
 
 
 def test_core_hours_are_hours_through_speed_and_the_price_is_of_those(

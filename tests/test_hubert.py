@@ -1,6 +1,5 @@
 """Speech encoders against transformers' own forward on single clips, and against themselves when padded."""
 
-import importlib.util
 import json
 import pickle
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scripts import RECIPES, load_script
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
@@ -28,7 +28,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoding import mask_from_lengths
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, _group_norm, draw_spans
 
-BENCHMARK = Path(__file__).parents[1] / "recipes" / "benchmarks" / "padding.py"
+BENCHMARK = RECIPES / "benchmarks" / "padding.py"
 LENGTHS = torch.tensor([5000, 12_000, 0, 7777, 100])
 SAMPLES = 15_000
 TINY = {
@@ -521,9 +521,7 @@ def test_published_sizes_have_the_published_parameter_counts(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_three_seconds_padded_to_thirty_stay_the_same_at_the_true_size(name: str) -> None:
-    specification = importlib.util.spec_from_file_location("padding", BENCHMARK)
-    benchmark = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(benchmark)
+    benchmark = load_script(BENCHMARK)
     difference = benchmark.measure(PUBLISHED[name], seconds=3.0, padded_seconds=30.0)
     assert difference.ours < 1e-4
     assert difference.to_plain < 1e-4

@@ -1,24 +1,13 @@
 """The encoder with known places: what makes its places known."""
 
-import importlib.util
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scripts import RECIPES, load_script
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "layer_relevance" / "known_places.py"
-
-
-def _recipe():
-    spec = importlib.util.spec_from_file_location("known_places", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-recipe = _recipe()
+recipe = load_script(RECIPES / "layer_relevance" / "known_places.py")
 
 
 @pytest.mark.slow

@@ -1,24 +1,20 @@
 """The study of pretraining: its test against closed forms, and a small corpus that is stopped and goes on."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import RECIPES, load_script
 
 from multimodal_ser import audio, manifests
 from multimodal_ser.utterances import Utterance
 
-FOLDER = Path(__file__).parents[1] / "recipes" / "pretraining_study"
+FOLDER = RECIPES / "pretraining_study"
 
 
 def script(name, folder=FOLDER):
-    spec = importlib.util.spec_from_file_location(f"pretraining_{name}", folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(folder / f"{name}.py")
 
 
 @pytest.fixture(scope="module")
