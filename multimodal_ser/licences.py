@@ -74,9 +74,8 @@ def of_weights(name_or_folder: str | os.PathLike) -> dict[str, Any]:
 def of_several(folders: Sequence[str | os.PathLike]) -> dict[str, Any]:
     """What is known of several checkpoints together; data that several were made from is listed once."""
     every = [of_weights(folder) for folder in folders]
-    data = [entry for found in every for entry in found["data"]]
-    once = [entry for n, entry in enumerate(data) if entry not in data[:n]]
-    return {**every[0], "weights": [entry for found in every for entry in found["weights"]], "data": once}
+    weights, data = ([entry for found in every for entry in found[part]] for part in ("weights", "data"))
+    return {"weights": weights, "data": _once(data)}
 
 
 def of_model(name_or_folder: str | os.PathLike) -> dict[str, Any]:
