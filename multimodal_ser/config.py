@@ -255,7 +255,7 @@ def _write_card(
     heard: Sequence[Examples | None] = (),
 ) -> None:
     """The card of what was trained; `heard`: the same parts with their sound, to tell the hours."""
-    seconds = [None if x is None else x.seconds.tolist() for x in heard] or [None, None]
+    seconds = [None if x is None else x.sound_seconds for x in heard] or [None, None]
     used = {
         name: (one.utterances, length)
         for name, one, length in zip(("training", "development"), parts, seconds, strict=True)

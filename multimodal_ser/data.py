@@ -129,6 +129,11 @@ class Examples(Dataset):
             return spoken
         return np.where(self.store.lengths > 0, self.store.lengths / SAMPLE_RATE, spoken)
 
+    @property
+    def sound_seconds(self) -> list[float] | None:
+        """Seconds of sound of each utterance, 0 where there is none; None for a model that does not hear."""
+        return None if self.store is None else (self.store.lengths / SAMPLE_RATE).tolist()
+
     def __getitem__(self, draw: Draw) -> tuple[Draw, Utterance, NDArray | None, str]:
         utterance = self.utterances[draw.index]
         generator = np.random.default_rng((self.seed, draw.epoch, draw.index))

@@ -18,6 +18,7 @@ from multimodal_ser.inference import model_folder
 from multimodal_ser.installation import DISTRIBUTION, requirements
 from multimodal_ser.manifests import Header
 from multimodal_ser.models.audio_branch import UNTRAINED, model_folder_of
+from multimodal_ser.models.hub import FACTS
 from multimodal_ser.models.hub import LICENCES as FILE
 from multimodal_ser.models.pretrained import read_settings
 
@@ -63,7 +64,7 @@ def of_weights(name_or_folder: str | os.PathLike) -> dict[str, Any]:
     name, folder = os.fspath(name_or_folder), model_folder_of(name_or_folder)
     for place in (folder, folder.parent):
         if (place / FILE).is_file() and folder.is_dir():
-            return _read(place / FILE)
+            return _with_own(_read(place / FILE), folder)
     licence = PUBLISHED.get(name)
     if (folder / _FETCHED).is_file():
         licence = read_settings(folder, _FETCHED).get("licence")
@@ -137,6 +138,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: lists of weights and data are wanted, each entry with a name and a licence"
         ) from error
+
+
+def _with_own(found: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With the weights themselves, under the licence that their author chose, as their card says."""
+    name = folder.parent.name if folder.name == "model" else folder.name
+    if not (folder / FACTS).is_file() or any(entry["name"] == name for entry in found["weights"]):
+        return found
+    chosen = read_settings(folder, FACTS)["author"]["licence"]
+    return {**found, "weights": [{"name": name, "licence": chosen}, *found["weights"]]}
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:

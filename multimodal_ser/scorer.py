@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from multimodal_ser.card import made_from
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import DIMENSIONS, UNIT, Scale
 from multimodal_ser.models.packaged import STARTER, STARTER_IS, starter_folder
@@ -35,7 +36,9 @@ def load(
 ) -> "Scorer":
     """A model, ready to score: `starter`, or a model or run folder."""
     engine = Engine(name_or_folder, options, device=device, threads=threads)
-    return Scorer(engine, STARTER_IS if starter_folder(name_or_folder) else "")
+    return Scorer(
+        engine, STARTER_IS if starter_folder(name_or_folder) else made_from(engine.rater.folders[0])
+    )
 
 
 class Scorer:

@@ -15,7 +15,7 @@ def set_facts(utterances: Sequence[Utterance], seconds: Sequence[float] | None =
     return {
         "utterances": len(utterances),
         "labelled": {d: sum(getattr(u, d) is not None for u in utterances) for d in DIMENSIONS},
-        "hours": round(sum(seconds) / SECONDS_PER_HOUR, 4) if has_audio(seconds) else None,
+        "hours": round(sum(seconds) / SECONDS_PER_HOUR, 4) if seconds and any(seconds) else None,
         "speakers": len({u.speaker for u in utterances} - {None}),
         "without_speaker": sum(u.speaker is None for u in utterances),
         "transcripts": dict(Counter(map(transcript_source, utterances)).most_common()),

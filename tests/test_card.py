@@ -14,7 +14,10 @@ import yaml
 from fake_hub import running_hub
 from stub_evaluation import Stub, corpus, manifest_of
 
-from multimodal_ser.card import add_evaluation, encoder_name, training_facts, write_card
+import multimodal_ser
+from multimodal_ser import licences
+from multimodal_ser.cache import write_json
+from multimodal_ser.card import add_evaluation, carry_card, encoder_name, training_facts, write_card
 from multimodal_ser.card.facts import CardConfig
 from multimodal_ser.cli import main
 from multimodal_ser.config import RunConfig, run
@@ -133,7 +136,7 @@ def test_a_card_that_was_changed_by_hand_stays(tmp_path: Path) -> None:
     write_card(tmp_path, facts(Header("made", "1"), training=corpus("train")))
     (tmp_path / CARD).write_text("my own words")
     report = evaluate(Stub(), manifest_of(corpus()), ["test"], tmp_path / "out")
-    assert "was changed by hand and stays so" in add_evaluation(tmp_path, report)
+    assert "was written or changed by hand and stays so" in add_evaluation(tmp_path, report)
     assert (tmp_path / CARD).read_text() == "my own words"
     assert len(json.loads((tmp_path / FACTS).read_text())["evaluations"]) == 1
     (tmp_path / CARD).unlink()
@@ -215,3 +218,28 @@ def test_what_cannot_be_published_is_refused_with_the_reason(finished: Path, tmp
     with pytest.raises(InputError, match="this model lies in no folder"):
         fresh.push_to_hub("me/mine")
     assert asdict(fresh.config) == asdict(model.config)
+
+
+def test_a_card_that_a_person_writes_has_the_facts_of_its_training_and_stays(
+    finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CARD).write_text("Written by hand.")
+    stated = [{"name": "A", "licence": "CC0-1.0"}, {"name": "B", "licence": None}]
+    write_json(tmp_path / "licences.json", {"weights": [], "data": stated})
+    carry_card(tmp_path, finished / "model", CardConfig("Ours", "mit", ("de",)))
+    carried, made = (json.loads((folder / FACTS).read_text()) for folder in (tmp_path, finished / "model"))
+    assert carried["author"] == {"name": "Ours", "licence": "mit", "languages": ["de"], "notes": ""}
+    assert carried["data"]["licence"] == "A: CC0-1.0; B: not stated"
+    for same in ("model", "training", "selection"):
+        assert carried[same] == made[same]
+    report = evaluate(Stub(), manifest_of(corpus()), ["test"], tmp_path / "out")
+    assert "written or changed by hand and stays so" in add_evaluation(tmp_path, report)
+    assert (tmp_path / CARD).read_text() == "Written by hand."
+    assert len(json.loads((tmp_path / FACTS).read_text())["evaluations"]) == 1
+
+
+def test_licences_and_a_scorer_say_what_the_card_says(finished: Path, manifest: Path) -> None:
+    (weights, *_) = licences.of_model(finished)["weights"]
+    assert weights == {"name": finished.name, "licence": "apache-2.0"}
+    said = repr(multimodal_ser.load(finished, device="cpu"))
+    assert "trained on small (14 utterances); licence of the weights: apache-2.0" in said

@@ -32,7 +32,10 @@ def test_a_run_states_its_corpus_and_a_model_made_from_it_states_both(tmp_path: 
     other = Header("other", licence=None)
     again = licences.of_training(other, ["other"], [str(tmp_path / "first"), "mel", "ntu-spml/distilhubert"])
     assert again["data"] == [{"name": "other", "licence": None}, {"name": "small", "licence": "CC BY 4.0"}]
-    assert again["weights"] == [{"name": "ntu-spml/distilhubert", "licence": "Apache-2.0"}]
+    assert again["weights"] == [
+        {"name": "first", "licence": None},  # its author chose none
+        {"name": "ntu-spml/distilhubert", "licence": "Apache-2.0"},
+    ]
 
 
 def test_a_fetched_checkpoint_has_the_licence_that_its_hub_stated(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tiny_checkpoints import save_ser_model
 
 import multimodal_ser
 from multimodal_ser import audio, licences
+from multimodal_ser.card import add_evaluation
+from multimodal_ser.card.text import card_text
 from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.corpora.preparation import prepare
@@ -23,6 +25,7 @@ from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import read
 from multimodal_ser.metrics import pearson
 from multimodal_ser.models.audio_branch import load_audio_encoder
+from multimodal_ser.models.hub import CARD, FACTS
 from multimodal_ser.models.packaged import STARTER_FOLDER, STARTER_IS
 from multimodal_ser.podcast import timeline
 
@@ -45,7 +48,7 @@ def episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_folder_is_small_and_says_what_it_is() -> None:
     files = {path.name: path for path in STARTER_FOLDER.iterdir()}
     assert sum(path.stat().st_size for path in files.values()) < LARGEST
-    assert {"config.json", "model.safetensors", "calibration.json", "README.md", "licences.json"} <= set(
+    assert {"config.json", "model.safetensors", "calibration.json", CARD, FACTS, "licences.json"} <= set(
         files
     )
     card = files["README.md"].read_text(encoding="utf-8")
@@ -55,6 +58,28 @@ def test_the_folder_is_small_and_says_what_it_is() -> None:
         kinds = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
     assert torch.float16 in kinds
     assert torch.float32 not in kinds
+
+
+def test_its_facts_are_about_these_weights_and_can_be_told(scorer) -> None:
+    facts = json.loads((STARTER_FOLDER / FACTS).read_text(encoding="utf-8"))
+    cure = "recipes/starter/finish.py writes card.json, then `evaluate` puts its figures there"
+    model = scorer.engine.rater.predictor.model
+    assert facts["model"]["total"] == sum(weight.numel() for weight in model.parameters()), cure
+    assert {one["model"] for one in facts["evaluations"]} <= {scorer.engine.rater.predictor.name}, cure
+    assert facts["author"]["licence"] == "cc-by-sa-4.0"
+    assert "EmoBank: CC BY-SA 4.0" in facts["data"]["licence"]
+    told = card_text(facts)
+    assert f"{facts['model']['total']:,} parameters" in told
+    for one in facts["evaluations"]:
+        value = one["readings"]["text"]["valence"]["pearson"]["value"]
+        assert f"{value:.3f} [" in told
+        assert f"{value:.3f} [" in (STARTER_FOLDER / CARD).read_text(encoding="utf-8")
+
+
+def test_what_is_measured_of_it_does_not_change_the_package() -> None:
+    before = {path.name: path.read_bytes() for path in STARTER_FOLDER.iterdir()}
+    assert "the figures stand in metrics.json" in add_evaluation(STARTER_FOLDER, {"model": "x", "sets": {}})
+    assert {path.name: path.read_bytes() for path in STARTER_FOLDER.iterdir()} == before
 
 
 def test_it_is_packaged() -> None:

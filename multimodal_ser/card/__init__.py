@@ -6,6 +6,15 @@ transcript, no label of an utterance and no path of a machine is among them.
 """
 
 from multimodal_ser.card.facts import CardConfig, encoder_name, training_facts
-from multimodal_ser.card.files import add_evaluation, write_card
+from multimodal_ser.card.files import add_evaluation, carry_card, made_from, read_facts, write_card
 
-__all__ = ["CardConfig", "add_evaluation", "encoder_name", "training_facts", "write_card"]
+__all__ = [
+    "CardConfig",
+    "add_evaluation",
+    "carry_card",
+    "encoder_name",
+    "made_from",
+    "read_facts",
+    "training_facts",
+    "write_card",
+]

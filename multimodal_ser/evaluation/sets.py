@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from multimodal_ser import __version__
 from multimodal_ser.cache import write_json
-from multimodal_ser.data import Examples
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import transcript_kinds
 from multimodal_ser.evaluation.classes import class_figures
@@ -97,7 +96,7 @@ def evaluate(
                 chosen = transcript_kinds.transcripts(part.utterances, kind, seed)
                 tables[kind] = predictor.predict(transcript_kinds.with_transcripts(examples[name], chosen))
                 progress.update()
-            seconds = _seconds(examples[name])
+            seconds = examples[name].sound_seconds
             stated = protocol(manifest.header, part.utterances, name, scale, seconds, training)
             found = measure(
                 tables[transcript_kinds.GIVEN], part.utterances, predictor, training, scale, seconds, seed
@@ -153,11 +152,6 @@ def _check_fit(predictor: Predictor, part: Manifest, name: str) -> None:
             f"no utterance of set '{name}' has a transcript, and this model only reads; "
             "`multimodal-ser transcribe` makes transcripts"
         )
-
-
-def _seconds(examples: Examples) -> list[float] | None:
-    """Seconds of audio of each utterance, None where the model does not hear."""
-    return None if getattr(examples, "store", None) is None else np.asarray(examples.seconds).tolist()
 
 
 def _other_transcripts(
