@@ -1,9 +1,11 @@
 """The acoustic set against tones, pulses and noise with known answers, and what a synthetic voice plants."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from multimodal_ser.analysis import acoustic_table, acoustics
+from multimodal_ser.analysis import acoustic_table, acoustics, pitch
 from multimodal_ser.analysis.acoustics import NAMES, REFERENCE_PITCH, acoustic_set
 from multimodal_ser.corpora.voice import PITCH_SPAN, Manner, make_speaker, speak
 
@@ -168,3 +170,37 @@ def test_a_table_is_filled_with_means_and_loses_what_says_nothing():
 def _spoken(arousal, dominance, seed):
     speaker = make_speaker(np.random.default_rng(seed), "female")
     return speak(TEXT, speaker, Manner(arousal, 0.5, dominance), np.random.default_rng(seed))
+
+
+def test_the_path_of_pitch_is_the_best_of_all_paths():
+    generator = np.random.default_rng(4)
+    for _ in range(5):
+        octaves, strength = generator.uniform(6, 9, (5, 3)), generator.uniform(0, 1, (5, 3))
+
+        def worth(path, octaves=octaves, strength=strength):
+            rows = np.arange(5)
+            jumps = [
+                (
+                    pitch.JUMP_COST * abs(octaves[row, a] - octaves[row + 1, b])
+                    if a and b
+                    else pitch.SWITCH_COST
+                )
+                * (bool(a or b))
+                for row, (a, b) in enumerate(itertools.pairwise(path))
+            ]
+            return strength[rows, list(path)].sum() - sum(jumps)
+
+        best = max(itertools.product(range(3), repeat=5), key=worth)
+        assert tuple(pitch._best_path(octaves, strength)) == best
+
+
+def test_autocorrelation_is_the_sum_of_products_over_that_of_the_window():
+    frames = np.random.default_rng(5).standard_normal((3, 100))
+    window = np.hanning(100)
+    found = pitch._normalised_autocorrelation(frames, 40)
+    for row, frame in zip(found, frames, strict=True):
+        raw, own = (
+            np.array([x[: 100 - lag] @ x[lag:] for lag in range(40)])
+            for x in ((frame - frame.mean()) * window, window)
+        )
+        np.testing.assert_allclose(row, raw / raw[0] / (own / own[0]), atol=1e-12)

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy import fft
 
 from multimodal_ser.analysis.periods import cycles, perturbation
 from multimodal_ser.analysis.pitch import track
@@ -89,8 +90,8 @@ def _frames(samples: NDArray[np.float64], sample_rate: int) -> _Frames:
     level = 10 * np.log10(np.square(cut).mean(1) + _TINY)
     pitch, height = track(cut, sample_rate)
     loud = np.quantile(level, 0.95)
-    spectrum = np.abs(np.fft.rfft(cut * window, axis=1)) ** 2
-    frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
+    spectrum = np.abs(fft.rfft(cut * window, axis=1)) ** 2
+    frequencies = fft.rfftfreq(size, 1 / sample_rate)
     return _Frames(level, pitch, height, spectrum, frequencies, level > loud - SPEECH_RANGE)
 
 
@@ -160,8 +161,8 @@ def _rhythm(samples: NDArray[np.float64], sample_rate: int) -> dict[str, float]:
     seconds = len(envelope) / rate
     level = 10 * np.log10(np.maximum(envelope, envelope.max() * 1e-4))
     centred = envelope - envelope.mean()
-    spectrum = np.abs(np.fft.rfft(centred * np.hanning(len(centred)))) ** 2
-    hertz = np.fft.rfftfreq(len(centred), 1 / rate)
+    spectrum = np.abs(fft.rfft(centred * np.hanning(len(centred)))) ** 2
+    hertz = fft.rfftfreq(len(centred), 1 / rate)
     slow = spectrum[(hertz >= 1) & (hertz <= 16)].sum()
     paced = spectrum[(hertz >= 2.5) & (hertz <= 6.5)].sum()
     return {"rate": _maxima(level) / seconds, "modulation": paced / slow if slow > 0 else float("nan")}
@@ -170,13 +171,13 @@ def _rhythm(samples: NDArray[np.float64], sample_rate: int) -> dict[str, float]:
 def _envelope(samples: NDArray[np.float64], sample_rate: int) -> tuple[NDArray[np.float64], float]:
     """Power of `ENVELOPE_BAND` below `ENVELOPE_CUT`, and its samples per second."""
     size = len(samples)
-    spectrum = np.fft.rfft(samples)
-    hertz = np.fft.rfftfreq(size, 1 / sample_rate)
+    spectrum = fft.rfft(samples)
+    hertz = fft.rfftfreq(size, 1 / sample_rate)
     spectrum[(hertz < ENVELOPE_BAND[0]) | (hertz > ENVELOPE_BAND[1])] = 0
-    power = np.fft.irfft(spectrum, size) ** 2
+    power = fft.irfft(spectrum, size) ** 2
     smooth = np.exp(-0.5 * (hertz / (ENVELOPE_CUT / 2)) ** 2)  # a Gaussian does not ring
     step = max(1, round(HOP * sample_rate))
-    return np.maximum(np.fft.irfft(np.fft.rfft(power) * smooth, size), 0)[::step], sample_rate / step
+    return np.maximum(fft.irfft(fft.rfft(power) * smooth, size), 0)[::step], sample_rate / step
 
 
 def _maxima(level: NDArray[np.float64]) -> int:

@@ -5,8 +5,6 @@ waveform around it resembles that around the last one most, near one period on (
 Praat and openSMILE). Times are samples, refined between samples by a parabola.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,16 +48,19 @@ def perturbation(
         is_usual = (ratio < MAX_RATIO) & (ratio > 1 / MAX_RATIO)
         steps.append(np.abs(np.diff(periods))[is_usual])
         lengths.append(periods)
-        peaks = np.array([_peak(samples, a, b) for a, b in pairwise(stretch)])
-        changes.append(np.abs(20 * np.diff(np.log10(np.maximum(peaks, 1e-9))))[is_usual])
+        changes.append(np.abs(20 * np.diff(np.log10(np.maximum(_peaks(samples, stretch), 1e-9))))[is_usual])
     if not steps or not np.concatenate(steps).size:
         return float("nan"), float("nan")
     jitter = np.concatenate(steps).mean() / np.concatenate(lengths).mean()
     return float(jitter), float(np.concatenate(changes).mean())
 
 
-def _peak(samples: NDArray[np.float64], start: float, stop: float) -> float:
-    return float(np.ptp(samples[int(start) : int(stop) + 1]))
+def _peaks(samples: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From the lowest to the highest sample of each period, both marks included."""
+    at = marks.astype(np.int64)
+    part, begins, next_one = samples[: at[-1]], at[:-1], samples[at[1:]]
+    highest = np.maximum(np.maximum.reduceat(part, begins), next_one)
+    return highest - np.minimum(np.minimum.reduceat(part, begins), next_one)
 
 
 def _chain(
@@ -91,14 +92,14 @@ def _next(samples: NDArray[np.float64], mark: float, period: float) -> float | N
         return None
     pattern = samples[centre - half : centre + half + 1]
     region = samples[begin : begin + 2 * (reach + half) + 1]
-    windows = np.lib.stride_tricks.sliding_window_view(region, len(pattern))
-    norms = np.linalg.norm(windows, axis=1) * np.linalg.norm(pattern)
-    likeness = windows @ pattern / np.maximum(norms, 1e-12)
+    energies = np.correlate(region * region, np.ones(len(pattern)))
+    norms = np.sqrt(energies * (pattern @ pattern))
+    likeness = np.correlate(region, pattern) / np.maximum(norms, 1e-12)
     best = int(likeness.argmax())
     shift = 0.0
     if 0 < best < len(likeness) - 1:
-        before, here, after = likeness[best - 1 : best + 2]
+        before, here, after = likeness[best - 1 : best + 2].tolist()
         bend = before - 2 * here + after
-        shift = float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
+        shift = min(max((before - after) / (2 * bend), -0.5), 0.5) if bend < 0 else 0.0
     # The pattern sits at the whole sample next to the mark, so what is found is its distance from there.
     return mark + (round(period) - reach + best + shift)

@@ -6,6 +6,7 @@ is taken, where a jump in pitch and a change of voicing cost something. T frames
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 RANGE = (60.0, 500.0)  # Hz
 CANDIDATES = 8
@@ -40,7 +41,8 @@ def _candidates(
     shift = (before - after) / (2 * np.minimum(before - 2 * here + after, -_TINY))
     is_peak = (here > before) & (here >= after)
     peak = np.where(is_peak, np.clip(here - (before - after) * shift / 4, 0, 1 - 1e-6), -np.inf)
-    highest = np.argsort(-peak, axis=1)[:, : CANDIDATES - 1]
+    highest = np.argpartition(-peak, CANDIDATES - 2, axis=1)[:, : CANDIDATES - 1]
+    highest = np.take_along_axis(highest, np.argsort(-np.take_along_axis(peak, highest, 1), axis=1), 1)
     lag = np.arange(first, height.shape[1] - 1)[highest] + np.take_along_axis(
         np.clip(shift, -1, 1), highest, 1
     )
@@ -53,10 +55,11 @@ def _normalised_autocorrelation(frames: NDArray[np.float64], lags: int) -> NDArr
     """Autocorrelation (T, lags) of windowed frames over that of the window: 1 for whatever is periodic."""
     length = frames.shape[1]
     window = np.hanning(length)
-    size = 2 ** int(np.ceil(np.log2(2 * length)))
+    size = fft.next_fast_len(length + lags, real=True)  # what wraps around lands behind the last lag
 
     def correlation(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.fft.irfft(np.abs(np.fft.rfft(x, size)) ** 2)[..., :lags]
+        spectrum = fft.rfft(x, size)
+        return fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[..., :lags]
 
     raw, own = correlation((frames - frames.mean(1, keepdims=True)) * window), correlation(window)
     return raw / np.maximum(raw[:, :1], _TINY**2) / (own / own[0])
@@ -68,12 +71,14 @@ def _best_path(octaves: NDArray[np.float64], strength: NDArray[np.float64]) -> N
     is_voiced = np.arange(candidates) > 0
     switch = SWITCH_COST * (is_voiced[:, None] != is_voiced)
     both = is_voiced[:, None] & is_voiced
+    # Row, candidate after, candidate before: the best is looked for along the last axis.
+    jumps = np.where(both, JUMP_COST * np.abs(octaves[1:, :, None] - octaves[:-1, None, :]), switch)
     score, origin = strength[0], np.zeros((count, candidates), dtype=np.int64)
+    each = np.arange(candidates)
     for row in range(1, count):
-        jump = np.where(both, JUMP_COST * np.abs(octaves[row - 1][:, None] - octaves[row]), switch)
-        total = score[:, None] - jump
-        origin[row] = total.argmax(0)
-        score = total.max(0) + strength[row]
+        total = score - jumps[row - 1]
+        origin[row] = total.argmax(1)
+        score = total[each, origin[row]] + strength[row]
     path = np.empty(count, dtype=np.int64)
     path[-1] = score.argmax()
     for row in range(count - 1, 0, -1):
