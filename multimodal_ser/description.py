@@ -24,8 +24,10 @@ from multimodal_ser.models.encoder_folder import audio_encoder, built
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.pretrained import settings_of
 from multimodal_ser.models.ser import SerModel
-from multimodal_ser.models.text import TextEncoder, untrained_network
-from multimodal_ser.models.vocabulary import vocabulary_of, word_pieces
+from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.text_checkpoints import untrained_network
+from multimodal_ser.models.vocabulary import vocabulary_of
+from multimodal_ser.models.word_pieces import WordPieces
 
 SCHEMA_VERSION = 1
 REFERENCES = {"HuBERT Large": "facebook/hubert-large-ll60k", "HuBERT Base": "facebook/hubert-base-ls960"}
@@ -160,7 +162,7 @@ def _text(config: RunConfig, assumptions: list[str]) -> TextEncoder:
     text: TextConfig = config.model.text
     if text.encoder != "small":
         settings = published.TEXT.get(text.encoder) or settings_of(text.encoder)
-        no_words = word_pieces(vocabulary_of([], 0))  # a tokenizer takes no part in counting
+        no_words = WordPieces(vocabulary_of([], 0))  # a tokenizer takes no part in counting
         return TextEncoder(untrained_network(settings, text.encoder), no_words)
     if config.data.manifest and Path(config.data.manifest).is_file():
         training = part(load_manifest(config.data), config.data.train)

@@ -531,7 +531,6 @@ def without_dropout(*arguments):
     for module in made.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    made.model.config.attention_probs_dropout_prob = 0.0
     return made
 experiment.build_text = without_dropout
 experiment.run(run, folder)

@@ -11,7 +11,8 @@ from multimodal_ser.models.audio_branch import load_audio_encoder, model_folder_
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.pretrained import read_settings
 from multimodal_ser.models.ser import FORMAT, SerModel
-from multimodal_ser.models.text import TextEncoder, untrained_network
+from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.text_checkpoints import untrained_network
 
 
 def load_encoder(name_or_folder: str | os.PathLike) -> AudioEncoder:

@@ -10,7 +10,6 @@ Weights are always in single precision, whatever the checkpoint was stored in.
 B, L, D: transcripts, tokens, width.
 """
 
-import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,22 +22,23 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import nearest
+from multimodal_ser.models.bert import Bert
+from multimodal_ser.models.encoder_folder import write_folder
 from multimodal_ser.models.encoding import load_strictly, mask_from_lengths
 from multimodal_ser.models.pretrained import find_pretrained, read_settings, read_weights
-from multimodal_ser.models.vocabulary import vocabulary_of, word_pieces
+from multimodal_ser.models.text_checkpoints import (
+    encoder_weights,
+    load_tokenizer,
+    token_rows,
+    untrained_network,
+)
+from multimodal_ser.models.vocabulary import vocabulary_of
+from multimodal_ser.models.word_pieces import WordPieces
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 LONGEST_WINDOW = 512  # tokens, markers included; less where the encoder's positions end earlier
 OVERLAP = 32  # tokens that neighbouring windows share at least
 CHECKPOINT_FILES = ("*.json", "*.txt", "*.model")  # settings and tokenizer of a hub checkpoint
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a folder has one of these
-# Parts of published checkpoints that stand above or beside the encoder, after its own prefix is gone.
-_HEADS = (
-    "cls.", "lm_head.", "vocab_", "pooler.", "classifier.", "pre_classifier.", "qa_outputs.", "predictions.",
-    "discriminator_predictions.", "generator_", "sop_classifier.", "head.", "decoder.",
-)  # fmt: skip
-_COUNTERS = ("position_ids", "token_type_ids")  # constants that old checkpoints store among the weights
 
 
 class Tokens(NamedTuple):
@@ -85,14 +85,14 @@ class TextEncoder(nn.Module):
         """Load a checkpoint; any weight that is missing or left over is an error, heads aside."""
         folder = find_pretrained(str(name), revision, CHECKPOINT_FILES)
         model = untrained_network(read_settings(folder), str(folder))
-        weights = _encoder_weights(read_weights(folder), model.base_model_prefix)
+        weights = encoder_weights(read_weights(folder), model.base_model_prefix)
         load_strictly(model, weights, f"the weights in {folder}")
-        return cls(model, _load_tokenizer(folder))
+        return cls(model, load_tokenizer(folder))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], tokenizer_folder: str | os.PathLike) -> "TextEncoder":
         """An encoder of the given shape with untrained weights and the tokenizer of a folder."""
-        return cls(untrained_network(config, "the text encoder"), _load_tokenizer(Path(tokenizer_folder)))
+        return cls(untrained_network(config, "the text encoder"), load_tokenizer(Path(tokenizer_folder)))
 
     @classmethod
     def small(
@@ -120,7 +120,12 @@ class TextEncoder(nn.Module):
             "attention_probs_dropout_prob": dropout,
             "max_position_embeddings": positions,
         }
-        return cls(untrained_network(settings, "the small text encoder"), word_pieces(words))
+        return cls(untrained_network(settings, "the small text encoder"), WordPieces(words))
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write a checkpoint folder, for `from_pretrained` and for transformers."""
+        write_folder(folder, self.model, self.config)
+        self.tokenizer.save_pretrained(folder)
 
     def freeze_embeddings(self) -> None:
         """Take word and position embeddings out of training, for good."""
@@ -157,6 +162,8 @@ class TextEncoder(nn.Module):
         return rows.masked_fill(~mask, padding), mask
 
     def _run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        if isinstance(self.model, Bert):
+            return self.model(ids, mask)
         said = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True)
         return (*said.hidden_states[:-1], said.last_hidden_state)
 
@@ -211,36 +218,13 @@ def _kept(spans: Sequence[tuple[int, int]]) -> list[slice]:
 
 
 def _tokenize(tokenizer: Any, texts: Sequence[str]) -> Tokens:
-    # split_special_tokens: a transcript that says "[SEP]" means these characters, not the marker.
-    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
-    # Tokenizer files may ask for truncation: the one of MiniLM wants 128 tokens and no more.
-    options |= {"truncation": False, "padding": False}
-    rows = tokenizer(list(texts), **options)["input_ids"] if len(texts) else []
+    rows = token_rows(tokenizer, texts) if len(texts) else []
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
     longest = max(map(len, rows), default=0)
     ids = torch.full((len(rows), longest), tokenizer.pad_token_id, dtype=torch.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
     return Tokens(ids, mask_from_lengths(lengths, longest))
-
-
-def untrained_network(settings: Mapping[str, Any], source: str) -> nn.Module:
-    """A network of transformers from the content of a `config.json`, with random weights."""
-    from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoModel
-
-    family = settings.get("model_type")
-    if family not in CONFIG_MAPPING or CONFIG_MAPPING[family] not in MODEL_MAPPING:
-        raise InputError(
-            f"{source}: model_type is {family!r}{nearest(str(family), list(CONFIG_MAPPING))}; "
-            "known are BERT-like encoders such as bert, distilbert, roberta, mpnet"
-        )
-    config = CONFIG_MAPPING[family].from_dict(dict(settings))
-    network = MODEL_MAPPING[type(config)]
-    network = network[0] if isinstance(network, (list, tuple)) else network
-    # The pooler of BERT and its kin is trained for pairs of sentences and used by nobody here.
-    has_pooler = "add_pooling_layer" in inspect.signature(network.__init__).parameters
-    # A config may ask for the half precision that its weights were stored in.
-    return AutoModel.from_config(config, **({"add_pooling_layer": False} if has_pooler else {})).float()
 
 
 def _window(model: nn.Module) -> int:
@@ -253,32 +237,3 @@ def _window(model: nn.Module) -> int:
     if positions < 3:
         raise InputError(f"the text encoder has {positions} positions; one token and its markers need 3")
     return min(LONGEST_WINDOW, positions)
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    # Without these, transformers makes a tokenizer that knows no word, and says nothing.
-    if not any(any(folder.glob(name)) for name in _TOKENIZERS):
-        raise InputError(f"{folder} has no tokenizer: none of {', '.join(_TOKENIZERS)}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"no usable tokenizer in {folder}: {str(error).strip().splitlines()[0]}") from error
-    missing = [kind for kind in ("cls", "sep", "pad") if getattr(tokenizer, f"{kind}_token_id") is None]
-    if missing:
-        raise InputError(f"the tokenizer in {folder} has no {missing[0]} token: it is not BERT-like")
-    return tokenizer
-
-
-def _encoder_weights(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The encoder's own among the weights of a checkpoint, under the names that its network has."""
-    renamed = {}
-    for name, weight in weights.items():
-        name = name.removeprefix(f"{prefix}.")
-        if name.startswith(_HEADS) or name.endswith(_COUNTERS):
-            continue
-        # The first BERT checkpoints were translated from TensorFlow, with its names.
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        renamed[name] = weight
-    return renamed

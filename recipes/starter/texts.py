@@ -25,8 +25,9 @@ from multimodal_ser.cache import atomic_path
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Header, Manifest, read, write
-from multimodal_ser.models.text import TextEncoder, untrained_network
-from multimodal_ser.models.vocabulary import word_pieces
+from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.text_checkpoints import untrained_network
+from multimodal_ser.models.word_pieces import MARKERS, WordPieces
 from multimodal_ser.utterances import Utterance
 
 LICENCE = "EmoBank CC BY-SA 4.0; WordNet 3.0 licence; VADER MIT; verse public domain"
@@ -37,7 +38,6 @@ GLOSSES = (
     "verb",
 )  # of nouns, examples alone: glosses of nouns are mostly names of plants and places
 PIECES, WIDTH, BLOCKS, HEADS = 12_000, 128, 2, 4
-MARKERS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 START_SPREAD = 0.05  # standard deviation of the first embeddings
 PART = 2_000  # texts
 OWN_RATING = 0.5  # weight of the rating against the teacher, for sentences that have one
@@ -129,14 +129,14 @@ def begin(emobank: Manifest, output: Path, teacher: Path) -> None:
     """Write a checkpoint folder with the small encoder's vocabulary and first weights."""
     encoder: TextEncoder = Predictor.load(teacher, "cpu").model.text
     texts = [u.text for u in (*emobank.utterances, *read(output / TEXT).utterances) if u.split == "train"]
-    pieces = Counter(
-        i for row in encoder.tokenizer(texts, add_special_tokens=False)["input_ids"] for i in row
-    )
-    names = encoder.tokenizer.convert_ids_to_tokens(range(len(encoder.tokenizer)))
+    tokens = encoder.tokenize(texts)
+    pieces = Counter(tokens.ids[tokens.mask].tolist())
+    names = encoder.tokenizer.convert_ids_to_tokens(list(range(len(encoder.tokenizer))))
     letters = [name for name in names if re.fullmatch(r"(##)?[a-z0-9']", name)]
     frequent = [names[i] for i, _ in sorted(pieces.items(), key=lambda item: (-item[1], item[0]))]
     words = list(dict.fromkeys([*MARKERS, *letters, *frequent]))[:PIECES]
-    ids = torch.tensor(encoder.tokenizer.convert_tokens_to_ids(words))[:, None]
+    numbers = encoder.tokenizer.get_vocab()
+    ids = torch.tensor([numbers[word] for word in words])[:, None]
     with torch.inference_mode():
         chunks = [encoder(part, torch.ones_like(part, dtype=torch.bool)).pooled for part in ids.split(256)]
     states = torch.cat(chunks)
@@ -155,11 +155,10 @@ def begin(emobank: Manifest, output: Path, teacher: Path) -> None:
         "max_position_embeddings": 128,
     }
     torch.manual_seed(0)
-    small = TextEncoder(untrained_network(settings, "the small text encoder"), word_pieces(words))
+    small = TextEncoder(untrained_network(settings, "the small text encoder"), WordPieces(words))
     with torch.no_grad():
         small.model.embeddings.word_embeddings.weight.copy_(start / start.std() * START_SPREAD)
-    small.model.save_pretrained(output / BEGINNING)
-    small.tokenizer.save_pretrained(output / BEGINNING)
+    small.save_pretrained(output / BEGINNING)
 
 
 def main() -> None:
