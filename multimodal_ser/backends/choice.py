@@ -90,7 +90,8 @@ def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
 def _slower_here(folder: Path, name: str) -> str | None:
     """A log-mel encoder has few convolutions to save on; graphs of it ran at 0.6 times torch's speed."""
     audio = read_settings(folder).get("audio")
-    is_slower = BACKENDS[name].runtime != "torch" and isinstance(audio, dict) and audio.get("kind") == "mel"
+    is_small = isinstance(audio, dict) and audio.get("kind") in ("mel", "bands")
+    is_slower = BACKENDS[name].runtime != "torch" and is_small
     return "torch is faster for a log-mel encoder" if is_slower else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.models import cepstra, encoder_folder
+from multimodal_ser.models.bands import BandsConfig
 from multimodal_ser.models.encoder_folder import audio_encoder, rebuilt
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.mel import MelConfig
@@ -21,7 +22,12 @@ from multimodal_ser.models.pretrained import find_pretrained, read_settings
 from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerModel
 
-UNTRAINED = ("mel", "mockingjay", "npc")  # kinds that an experiment names to start from random weights
+UNTRAINED = (
+    "mel",
+    "bands",
+    "mockingjay",
+    "npc",
+)  # kinds that an experiment names to start from random weights
 AUDIO_FROZEN = ("nothing", "front_end", "all")
 SETTINGS = encoder_folder.SETTINGS
 
@@ -30,7 +36,7 @@ SETTINGS = encoder_folder.SETTINGS
 class AudioConfig:
     """The audio branch."""
 
-    # A hub name or folder; or mel, mockingjay or npc: untrained, of the size given below.
+    # A hub name or folder; or mel, bands, mockingjay or npc: untrained, of the size given below.
     encoder: str = "ntu-spml/distilhubert"
     kind: str | None = None  # of a checkpoint: hubert or whisper; None = as the name suggests
     keep_layers: int | None = None  # drop the blocks behind these
@@ -38,6 +44,7 @@ class AudioConfig:
     # Keep what the frozen front end says of each clip, and train from that: fp16, bf16 or fp32; None = no.
     cached_front_end: str | None = None
     mel: MelConfig = field(default_factory=MelConfig)
+    bands: BandsConfig = field(default_factory=BandsConfig)
     mockingjay: MockingjayConfig = field(default_factory=MockingjayConfig)
     npc: NpcConfig = field(default_factory=NpcConfig)
 

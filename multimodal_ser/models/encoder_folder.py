@@ -17,6 +17,7 @@ from multimodal_ser.cache import atomic_path, write_json
 from multimodal_ser.checkpoints import whole
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
+from multimodal_ser.models.bands import BandsEncoder
 from multimodal_ser.models.encoding import AudioEncoder, load_strictly
 from multimodal_ser.models.mel import MelEncoder
 from multimodal_ser.models.pretrained import read_settings, read_weights
@@ -82,6 +83,8 @@ def rebuilt(encoder: AudioEncoder, keep_layers: int | None, frozen_front_end: bo
     if not 1 <= keep <= encoder.num_layers and keep != encoder.num_layers:
         raise InputError(f"keep_layers={keep}, but the encoder has {encoder.num_layers} blocks")
     config = encoder.config
+    if not encoder.num_layers:
+        return encoder
     if hasattr(config, "frozen_front_end"):
         network = dict(config.network)
         if keep != encoder.num_layers:
@@ -159,6 +162,7 @@ def _whisper() -> type[AudioEncoder]:
 
 AUDIO_ENCODERS = {
     "mel": lambda: MelEncoder,
+    "bands": lambda: BandsEncoder,
     "mockingjay": _mockingjay,
     "npc": _npc,
     "hubert": _hubert,

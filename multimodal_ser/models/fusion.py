@@ -42,7 +42,9 @@ class LayerMix(nn.Module):
         return self.scores.softmax(0)
 
     def forward(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """L tensors (B, T, D) to one (B, T, D)."""
+        """L tensors (B, T, D) to one (B, T, D); a single layer keeps its scale."""
+        if len(layers) == 1:
+            return self.weights[0] * layers[0]
         mixed = torch.zeros_like(layers[0])
         for weight, layer in zip(self.weights, layers, strict=True):
             mixed = mixed + weight * F.layer_norm(layer, layer.shape[-1:], eps=_LAYER_EPS)
