@@ -9,9 +9,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -26,6 +26,9 @@ from multimodal_ser.metrics import conformal_radius
 from multimodal_ser.models.hub import CALIBRATION, found_folder
 from multimodal_ser.models.packaged import STARTER, starter_folder
 from multimodal_ser.models.ser import WEIGHTS, SerModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COVERAGE = 0.9  # of the intervals
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # coverages whose half widths are kept, to see how far they hold
@@ -59,7 +62,7 @@ class Predictor:
         return Examples(manifest, store, self.model.config.classes)
 
     @torch.inference_mode()
-    def predict(self, examples: Examples, batch_seconds: float = BATCH_SECONDS) -> pd.DataFrame:
+    def predict(self, examples: Examples, batch_seconds: float = BATCH_SECONDS) -> "pd.DataFrame":
         """One row per utterance, in the order of `examples`."""
         readings = self.model.readings
         values = {name: np.full((len(examples), len(DIMENSIONS)), np.nan) for name in readings}
@@ -81,7 +84,9 @@ class Predictor:
         order = DurationBatches(examples.seconds, batch_seconds, shuffle=False).epoch(0)
         return iterate(loader(examples, collate, order), self.device)
 
-    def _table(self, examples: Examples, values: dict[str, NDArray], shares: NDArray) -> pd.DataFrame:
+    def _table(self, examples: Examples, values: dict[str, NDArray], shares: NDArray) -> "pd.DataFrame":
+        import pandas as pd  # which scoring does without: it takes half a second
+
         columns: dict[str, Sequence] = {"id": [u.id for u in examples.utterances]}
         first, *others = self.model.readings
         for column, dimension in enumerate(DIMENSIONS):

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,11 @@ from multimodal_ser.podcast import timeline
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LARGEST = 12_000_000  # bytes
+# Each takes longer to import than a short clip takes to score; pandas writes Parquet alone.
+NOT_TO_SCORE = (
+    "transformers", "scipy", "sklearn", "accelerate", "torchaudio", "matplotlib", "huggingface_hub", "pandas",
+    "torch._dynamo",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,28 @@ def episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("episode")
     make_episode(folder / "talk.wav", minutes=0.5, seed=2, sample_rate=16_000, transcripts=("vtt", "rttm"))
     return folder / "talk.wav"
+
+
+def test_scoring_voice_and_words_imports_nothing_heavy_but_torch(episode: Path, tmp_path: Path) -> None:
+    arguments = [
+        "score",
+        str(episode),
+        "-o",
+        str(tmp_path),
+        "--formats",
+        *"csv vtt textgrid report json".split(),
+    ]
+    program = (
+        "import sys\n"
+        "from multimodal_ser.cli import main\n"
+        f"code = main({arguments!r})\n"
+        f"heavy = sorted(set(sys.modules) & set({NOT_TO_SCORE!r}))\n"
+        "assert (code, heavy) == (0, []), (code, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "talk.emotion.csv").open(encoding="utf-8") as file:
+        assert any(row["text_valence"] for row in csv.DictReader(file))
 
 
 def test_the_folder_is_small_and_says_what_it_is() -> None:

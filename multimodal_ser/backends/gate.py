@@ -7,10 +7,9 @@ model folder as `gate.json` and holds for these weights only.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from multimodal_ser.cache import hash_unchanged, write_json
 from multimodal_ser.errors import InputError
@@ -18,6 +17,9 @@ from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.metrics import ccc
 from multimodal_ser.models.ser import WEIGHTS
 from multimodal_ser.utterances import Utterance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GATE = "gate.json"
 FORMAT, SCHEMA_VERSION = "multimodal_ser.gate", 1
@@ -48,7 +50,7 @@ def passed_gate(folder: Path, name: str) -> str | None:
     return None if verdict["passed"] is True else f"failed the accuracy gate: {verdict['why']}"
 
 
-def judge(reference: pd.DataFrame, found: pd.DataFrame, utterances: list[Utterance]) -> dict[str, Any]:
+def judge(reference: "pd.DataFrame", found: "pd.DataFrame", utterances: list[Utterance]) -> dict[str, Any]:
     """The verdict on a table of predictions beside that of single precision."""
     if len(reference) < FEWEST:
         raise InputError(f"the gate was given {len(reference)} utterances; a verdict needs {FEWEST} or more")
