@@ -24,7 +24,7 @@ from multimodal_ser.cli import main
 from multimodal_ser.corpora.episode import make_episode
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.models.ser import SerModel
-from multimodal_ser.podcast import rating, scoring
+from multimodal_ser.podcast import rating, scoring, writers
 from multimodal_ser.podcast.engine import Engine, EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.rating import Rater
@@ -35,6 +35,17 @@ from multimodal_ser.transcripts.asr import AsrOptions, Heard
 from multimodal_ser.transcripts.cues import Cue
 
 RADIUS = 0.25
+WORDS = {
+    "file",
+    "speaker",
+    "text",
+    "text_source",
+    "flags",
+    "scale",
+    "model",
+    "transcript_source",
+    "schema_version",
+}
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +141,22 @@ def test_what_is_scored_beside_it_in_which_order_and_by_how_many_does_not_show(
         for file in ours:
             if file.endswith(("csv", "vtt", "TextGrid")):
                 assert ours[file] == theirs[file], file
+
+
+def test_parquet_holds_the_segment_table_and_what_is_missing_is_null(scored: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("first", "second", "third"):  # the third has neither words nor speakers
+        rows = parquet.read_table(scored / f"{name}.emotion.parquet").to_pylist()
+        for row, said in zip(rows, table(scored / f"{name}.emotion.csv"), strict=True):
+            assert list(row) == list(said)
+            for column, value in row.items():
+                if value is None or column in WORDS:
+                    assert said[column] == ("" if value is None else str(value)), column
+                else:
+                    assert value == pytest.approx(float(said[column]), abs=1e-6), column
+    nothing = replace(read(scored / "first.emotion.json"), segments=())
+    writers.write_parquet(tmp_path / "empty.parquet", nothing)
+    assert parquet.read_schema(tmp_path / "empty.parquet").names == list(writers.SEGMENT_COLUMNS)
 
 
 def test_all_formats_state_scale_schema_model_and_source_and_agree(scored: Path) -> None:

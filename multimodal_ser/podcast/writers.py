@@ -5,6 +5,8 @@ Text of transcripts is not ours: it is escaped for what reads the file.
 """
 
 import html
+import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -64,13 +66,24 @@ def write_csv(path: Path, timeline: Timeline) -> None:
 
 
 def write_parquet(path: Path, timeline: Timeline) -> None:
-    import pandas as pd
+    import pyarrow
+    from pyarrow import json as arrow_json
+    from pyarrow import parquet
 
-    table = pd.DataFrame(list(rows_of(timeline)), columns=list(SEGMENT_COLUMNS))
     words = {"file", "speaker", "text", "text_source", "flags", "scale", "model", "transcript_source"}
-    kinds = {column: "string" if column in words else "float64" for column in SEGMENT_COLUMNS}
+    kinds = {name: pyarrow.string() if name in words else pyarrow.float64() for name in SEGMENT_COLUMNS}
+    schema = pyarrow.schema(list({**kinds, "schema_version": pyarrow.int64()}.items()))
+    rows = [json.dumps({name: row[name] for name in SEGMENT_COLUMNS}) + "\n" for row in rows_of(timeline)]
+    if rows:  # by way of JSON: to take Python's objects, pyarrow imports pandas, which takes half a second
+        table = arrow_json.read_json(
+            io.BytesIO("".join(rows).encode()),
+            arrow_json.ReadOptions(block_size=sum(map(len, rows)) + 1),
+            arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
+        )
+    else:
+        table = schema.empty_table()
     with atomic_path(path) as temporary:
-        table.astype({**kinds, "schema_version": "int64"}).to_parquet(temporary, index=False)
+        parquet.write_table(table, temporary)
 
 
 def write_vtt(path: Path, timeline: Timeline) -> None:
