@@ -24,6 +24,8 @@ from multimodal_ser.models.pretrained import (
     SAFE_INDEX,
     SAFE_WEIGHTS,
     TORCH_WEIGHTS,
+    hub_errors,
+    hub_reason,
     read_settings,
     read_weights,
 )
@@ -84,11 +86,10 @@ def _from_hub(name: str, folder: Path, revision: str | None) -> dict[str, Any]:
         hub.snapshot_download(name, revision=found.sha, local_dir=folder, allow_patterns=wanted)
     except InputError:  # a ValueError too, which says already what is wrong
         raise
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except hub_errors() as error:
         raise InputError(
-            f"{name}: the model hub does not give it ({reason}). Check the name and the connection; "
-            "what came so far is kept, and the same command goes on"
+            f"{name}: the model hub does not give it ({hub_reason(error)}). Check the name and the "
+            "connection; what came so far is kept, and the same command goes on"
         ) from error
     if not any((folder / weights).is_file() for weights in (SAFE_WEIGHTS, SAFE_INDEX)):
         _make_safe(folder)

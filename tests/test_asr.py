@@ -11,8 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 whisper = pytest.importorskip("whisper")
+from tiny_checkpoints import save_openai_whisper, whisper_sizes  # noqa: E402
 from whisper.decoding import DecodingResult  # noqa: E402
-from whisper.model import ModelDimensions, Whisper  # noqa: E402
+from whisper.model import Whisper  # noqa: E402
 from whisper.tokenizer import get_tokenizer  # noqa: E402
 
 from multimodal_ser.audio import SAMPLE_RATE  # noqa: E402
@@ -29,24 +30,11 @@ from multimodal_ser.transcripts.asr import (  # noqa: E402
     seed_of,
 )
 
-# All that is free is small; Whisper fixes the vocabulary and the 1500 positions of 30 s.
-TINY = ModelDimensions(
-    n_mels=80, n_audio_ctx=1500, n_audio_state=16, n_audio_head=2, n_audio_layer=1,
-    n_vocab=51865, n_text_ctx=32, n_text_state=16, n_text_head=2, n_text_layer=2,
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A model of openai-whisper with random weights, saved as its own files are."""
-    torch.manual_seed(0)
-    model = Whisper(TINY)
-    for name, parameter in model.named_parameters():
-        # Sound must matter: in a random model the words so far would drown it.
-        torch.nn.init.normal_(parameter, std=2.0 if "cross_attn" in name or "encoder" in name else 0.3)
-    path = tmp_path_factory.mktemp("whisper") / "tiny-random.pt"
-    torch.save({"dims": dataclasses.asdict(TINY), "model_state_dict": model.state_dict()}, path)
-    return path
+    return save_openai_whisper(tmp_path_factory.mktemp("whisper") / "tiny-random.pt")
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +285,7 @@ def test_a_language_that_whisper_does_not_know_is_refused(checkpoint):
 
 
 def test_a_model_that_knows_english_only_needs_no_language_and_takes_no_other(tmp_path, clips):
-    english = dataclasses.replace(TINY, n_vocab=51864)
+    english = dataclasses.replace(whisper_sizes(), n_vocab=51864)
     content = {"dims": dataclasses.asdict(english), "model_state_dict": Whisper(english).state_dict()}
     torch.save(content, tmp_path / "tiny.en.pt")
     transcriber = loaded(tmp_path / "tiny.en.pt", temperatures=(0.0,))

@@ -27,6 +27,7 @@ from multimodal_ser.evaluation.training_data import TrainingData
 from multimodal_ser.inference import Predictor
 from multimodal_ser.manifests import Header, read
 from multimodal_ser.models.hub import CARD, FACTS, PUBLISHED
+from multimodal_ser.models.packaged import STARTER_FOLDER
 from multimodal_ser.models.ser import SerModel
 from multimodal_ser.run_folder import Progress
 from multimodal_ser.settings import plain
@@ -203,6 +204,22 @@ def test_a_model_goes_to_the_hub_and_comes_back_with_nothing_that_lay_beside_it(
     assert again.calibration == json.loads((folder / "calibration.json").read_text())
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, again.model.state_dict()[name])
+
+
+def test_the_starter_model_goes_to_a_hub_with_all_its_files(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "hub").mkdir()
+    with running_hub(tmp_path / "hub") as (address, _):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+        SerModel.from_pretrained(STARTER_FOLDER).push_to_hub("me/starter")
+    there = {path.name: path.read_bytes() for path in (tmp_path / "hub" / "me" / "starter").iterdir()}
+    assert there == {path.name: path.read_bytes() for path in STARTER_FOLDER.iterdir()}
+
+
+def test_a_hub_that_nobody_answers_for_takes_nothing_and_says_so(finished: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(InputError, match="me/mine: the model hub does not take it"):
+        SerModel.from_pretrained(finished / "model").push_to_hub("me/mine")
 
 
 def test_what_cannot_be_published_is_refused_with_the_reason(finished: Path, tmp_path: Path) -> None:

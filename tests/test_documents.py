@@ -4,49 +4,12 @@ import argparse
 import ast
 import importlib
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from documents import PAGES, PROGRAM, ROOT, anchors_of, commands_of, named
 
 from multimodal_ser.cli import VERBS, _with_dashes
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("recipes/**/*.md"))]
-PAGES += sorted(ROOT.glob("data_manifests/*.md"))
-PROGRAM = "multimodal-ser"
-
-
-def named(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def lines_of(page: Path) -> Iterator[str]:
-    """Lines of fenced blocks, those that end in a backslash joined with the next, without comments."""
-    inside, begun = False, ""
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if line.startswith("```"):
-            inside, begun = not inside, ""
-        elif inside:
-            begun += line.removesuffix("\\")
-            if not line.endswith("\\"):
-                yield re.sub(r"\s#\s.*", "", begun)
-                begun = ""
-
-
-def commands_of(page: Path) -> list[list[str]]:
-    """The words of every command of ours in a page, in blocks and in running text."""
-    text = page.read_text(encoding="utf-8")
-    shown = [*lines_of(page), *re.findall(r"`(multimodal-ser [^`]+)`", text)]
-    found = []
-    for line in shown:
-        for part in re.split(r"\s[|;&]+\s", line):
-            words = shlex.split(part, posix=True)
-            if PROGRAM in words:
-                found.append(words[words.index(PROGRAM) + 1 :])
-    return found
-
 
 COMMANDS = [
     pytest.param(words, id=f"{named(page)}: {' '.join(words)[:80]}")
@@ -80,10 +43,13 @@ def test_every_command_in_a_document_is_understood(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_within_the_project_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+def test_links_within_the_project_lead_to_files_and_their_sections(page: Path) -> None:
+    for target, section in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http:", "https:", "mailto:")):
-            assert (page.parent / target).exists(), f"{named(page)} links to {target}, which is not there"
+            path = page.parent / target if target else page
+            assert path.exists(), f"{named(page)} links to {target}, which is not there"
+            if section:
+                assert section in anchors_of(path), f"{named(page)}: {target} has no section #{section}"
 
 
 def test_enough_commands_are_found_for_this_test_to_mean_something() -> None:

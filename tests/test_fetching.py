@@ -77,6 +77,18 @@ def test_a_name_that_the_hub_does_not_have_is_wrong_input(hub_here: str, tmp_pat
         fetch("old/hubertt", tmp_path)
 
 
+def test_a_hub_that_nobody_answers_for_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert main(["fetch", "old/hubert", "-o", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "old/hubert: the model hub does not give it" in said
+    assert "Check the name and the connection" in said
+    assert not (tmp_path / "old" / "hubert").exists()
+
+
 def test_a_repository_without_weights_is_not_taken_for_a_hub_that_does_not_answer(
     hub_here: str, tmp_path: Path
 ) -> None:

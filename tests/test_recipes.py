@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_msp_podcast import invent, write_tree
 from test_msp_podcast import CLIPS
-from tiny_checkpoints import save_distilbert, save_hubert, save_whisper
+from tiny_checkpoints import save_distilbert, save_hubert, save_whisper, tiny_changes
 
 from multimodal_ser import config as experiments
 from multimodal_ser.corpora.preparation import prepare
@@ -47,18 +47,6 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare("synthetic", folder / "corpus", folder / "manifest", options=options).manifest
 
 
-def tiny(config: Path, checkpoints: dict[str, Path]) -> list[str]:
-    """The changes that put tiny weights in the place of published ones."""
-    wanted = experiments.load_config(config)
-    changes = ["model.width=32"]
-    if "audio" in wanted.model.branches and wanted.model.audio.encoder != "mel":
-        kind = wanted.model.audio.kind or ("whisper" if "whisper" in wanted.model.audio.encoder else "hubert")
-        changes += [f"model.audio.encoder={checkpoints[kind]}", f"model.audio.kind={kind}"]
-    if "text" in wanted.model.branches and wanted.model.text.encoder != "small":
-        changes.append(f"model.text.encoder={checkpoints['text']}")
-    return changes
-
-
 def named(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
@@ -69,7 +57,7 @@ def named(path: Path) -> str:
 )
 def test_every_experiment_trains_two_steps_and_leaves_a_model(path, checkpoints, manifest, tmp_path):
     changes = [
-        *tiny(path, checkpoints),
+        *tiny_changes(path, checkpoints),
         f"data.manifest={manifest}",
         f"data.cache={manifest.parent / 'cache'}",
         "training.max_steps=2",

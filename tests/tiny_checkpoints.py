@@ -1,12 +1,19 @@
 """Checkpoint folders of the real kinds with a handful of random weights, for tests without a model hub."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from multimodal_ser.config import load_config
 from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
+
+if TYPE_CHECKING:
+    from whisper.model import ModelDimensions
 
 
 def save_hubert(folder: Path, layers: int = 2) -> Path:
@@ -77,3 +84,38 @@ def save_ser_model(folder: Path, seed: int = 0) -> Path:
     text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
     SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
     return folder
+
+
+def whisper_sizes() -> "ModelDimensions":
+    """All that is free is small; Whisper fixes the vocabulary and the 1500 positions of 30 s."""
+    from whisper.model import ModelDimensions
+
+    return ModelDimensions(
+        n_mels=80, n_audio_ctx=1500, n_audio_state=16, n_audio_head=2, n_audio_layer=1,
+        n_vocab=51865, n_text_ctx=32, n_text_state=16, n_text_head=2, n_text_layer=2,
+    )  # fmt: skip
+
+
+def save_openai_whisper(path: Path) -> Path:
+    """A model file of openai-whisper with random weights, saved as its own files are."""
+    from whisper.model import Whisper
+
+    torch.manual_seed(0)
+    model = Whisper(whisper_sizes())
+    for name, parameter in model.named_parameters():
+        # Sound must matter: in a random model the words so far would drown it.
+        torch.nn.init.normal_(parameter, std=2.0 if "cross_attn" in name or "encoder" in name else 0.3)
+    torch.save({"dims": asdict(whisper_sizes()), "model_state_dict": model.state_dict()}, path)
+    return path
+
+
+def tiny_changes(config: Path, checkpoints: Mapping[str, Path]) -> list[str]:
+    """The changes to an experiment that put tiny weights in the place of published ones."""
+    wanted = load_config(config)
+    changes = ["model.width=32"]
+    if "audio" in wanted.branches and not wanted.model.audio.is_untrained:
+        kind = wanted.model.audio.chosen_kind
+        changes += [f"model.audio.encoder={checkpoints[kind]}", f"model.audio.kind={kind}"]
+    if "text" in wanted.branches and wanted.model.text.encoder != "small":
+        changes.append(f"model.text.encoder={checkpoints['text']}")
+    return changes

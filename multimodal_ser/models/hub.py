@@ -9,7 +9,7 @@ from pathlib import Path
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoder_folder import SETTINGS, WEIGHTS
-from multimodal_ser.models.pretrained import HUB_NAME, find_pretrained
+from multimodal_ser.models.pretrained import HUB_NAME, find_pretrained, hub_errors, hub_reason
 
 CARD, FACTS = "README.md", "card.json"
 CALIBRATION = "calibration.json"
@@ -50,10 +50,9 @@ def push_folder(
             commit_message="Model folder of multimodal_ser",
             revision=revision,
         )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except hub_errors() as error:
         raise InputError(
-            f"{name}: the model hub does not take it ({reason}). Check the name, the connection, "
+            f"{name}: the model hub does not take it ({hub_reason(error)}). Check the name, the connection, "
             "and that you are logged in: `hf auth login`"
         ) from error
     return str(made)

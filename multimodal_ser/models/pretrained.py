@@ -27,6 +27,7 @@ SAFE_WEIGHTS, SAFE_INDEX, TORCH_WEIGHTS = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
 )
+_REASON = 300  # signs of a hub's reason
 _HUB_SAFE_WEIGHTS = (SAFE_WEIGHTS, SAFE_INDEX, "model-*.safetensors")
 
 
@@ -65,13 +66,25 @@ def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
     try:
         endpoint = os.environ.get("HF_ENDPOINT")
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, endpoint=endpoint))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except hub_errors() as error:
         raise InputError(
-            f"{name!r} is no folder here, and the model hub does not give it ({reason}). "
+            f"{name!r} is no folder here, and the model hub does not give it ({hub_reason(error)}). "
             f"Where the hub can be reached, run `multimodal-ser fetch {name} -o FOLDER` once, "
             "then give that folder instead of the name." + package_hint(name)
         ) from error
+
+
+def hub_errors() -> tuple[type[BaseException], ...]:
+    """What the hub's client raises, and its network library, which is another in other versions of it."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    known = [kind for kind in HfHubHTTPError.__mro__ if kind not in (Exception, BaseException, object)]
+    return (*known, ValueError)
+
+
+def hub_reason(error: BaseException) -> str:
+    """What an error of the hub says, short enough for a line."""
+    return " ".join(str(error).split())[:_REASON]
 
 
 def read_settings(folder: Path, name: str = "config.json") -> dict[str, Any]:
