@@ -1,0 +1,147 @@
+"""End to end against the chain that one writes first: seconds of an episode with its transcript, in turns.
+
+    python recipes/benchmarks/naive.py WORK [--minutes 2] [--rounds 3] [--backends torch-fp32 ort-int8]
+
+Both take the same recording (mp3, 44.1 kHz, stereo), the same segments and words, and networks of the same
+size with the same random weights: DistilHuBERT, and a text encoder of the size of MiniLM-L6. The naive chain
+reads the whole file with librosa, pads segments to batches of eight in their order, and runs the forward of
+transformers, eager and in single precision, for sound and words. Ours is `Engine.score`, which also finds
+speech and summarises; a backend of reduced precision runs if it passes the gate on the synthetic corpus. Models
+are loaded beforehand; everything runs on one thread. Prints JSON: ratios are taken within a round.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from multimodal_ser.audio import SAMPLE_RATE
+from multimodal_ser.bench.sizes import random_model
+from multimodal_ser.cli import main as command
+from multimodal_ser.corpora.episode import make_episode
+from multimodal_ser.corpora.preparation import prepare
+from multimodal_ser.models.ser import SerModel
+from multimodal_ser.podcast.engine import Engine
+from multimodal_ser.podcast.jobs import jobs_of
+
+BATCH = 8  # segments, in the naive chain
+CLIPS = 12  # that calibrate int8
+
+
+def make_model(work: Path) -> Path:
+    """A model folder with its graphs and its gate."""
+    folder = work / "model"
+    if not (folder / "gate.json").is_file():
+        random_model("distilhubert").save_pretrained(folder)
+        options = {"speakers": 7, "utterances": 6, "seed": 0, "workers": 1}
+        manifest = str(prepare("synthetic", work / "corpus", work / "manifest", options=options).manifest)
+        command(
+            ["export", str(folder), "-o", str(folder / "onnx"), "--manifest", manifest, "--clips", str(CLIPS)]
+        )
+        command(["bench", str(folder), "--gate", manifest])
+    return folder
+
+
+class Naive:
+    """librosa, padding, and the forward of transformers."""
+
+    def __init__(self, model: SerModel) -> None:
+        from transformers import AutoModel, BertConfig
+
+        sound, words = model.audio.network, model.text.model
+        self.model = model
+        self.hubert = AutoModel.from_config(sound.config, attn_implementation="eager").eval()
+        self.hubert.load_state_dict(sound.state_dict())
+        settings = BertConfig(**words.config.to_dict())
+        self.bert = AutoModel.from_config(
+            settings, attn_implementation="eager", add_pooling_layer=False
+        ).eval()
+        self.bert.load_state_dict(words.state_dict())
+        self.head = nn.Linear(model.audio.width + model.text.width, 3)
+
+    @torch.inference_mode()
+    def score(self, media: Path, spans: list[tuple[float, float]], texts: list[str]) -> Tensor:
+        """Three values for every segment."""
+        import librosa
+
+        sound = torch.from_numpy(librosa.load(media, sr=SAMPLE_RATE)[0])
+        said = []
+        for first in range(0, len(spans), BATCH):
+            clips = [sound[round(a * SAMPLE_RATE) : round(b * SAMPLE_RATE)] for a, b in spans[first:][:BATCH]]
+            waveforms = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+            lengths = torch.tensor([len(clip) for clip in clips])
+            mask = (torch.arange(waveforms.shape[1]) < lengths[:, None]).long()
+            heard = self.hubert(waveforms, attention_mask=mask).last_hidden_state.mean(1)
+            ids, is_word = self.model.text.tokenize(texts[first:][:BATCH])
+            read = self.bert(input_ids=ids, attention_mask=is_word.long()).last_hidden_state.mean(1)
+            said.append(self.head(torch.cat([heard, read], 1)))
+        return torch.cat(said)
+
+
+def run(options: argparse.Namespace) -> dict:
+    torch.set_num_threads(1)
+    media = options.work / "episode.mp3"
+    episode = make_episode(
+        media, minutes=options.minutes, seed=0, sample_rate=44_100, channels=2, transcripts=("vtt",)
+    )
+    folder = make_model(options.work)
+    (job,) = jobs_of([media])
+    engines = {name: Engine(folder, backend=name) for name in options.backends}
+    refused = {name: e.rater.backend.refused for name, e in engines.items() if e.rater.backend.refused}
+    engines = {name: engine for name, engine in engines.items() if name not in refused}
+    segments = next(iter(engines.values())).score(job).segments
+    naive = Naive(SerModel.from_pretrained(folder))
+    spans, texts = [(s.start, s.end) for s in segments], [s.text for s in segments]
+    ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.score(media, spans, texts)}
+    ways |= {name: lambda engine=engine: engine.score(job) for name, engine in engines.items()}
+    return {
+        "seconds_of_sound": round(episode.seconds, 1),
+        "segments": len(segments),
+        **measured(ways, episode.seconds, options.rounds),
+        "refused": refused,
+        "load": os.getloadavg()[0],
+    }
+
+
+def measured(ways: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, dict]:
+    """By way: how many times real time on one core, and how many times as fast as the first."""
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            started = time.process_time()
+            way()
+            if number:  # the first time, libraries are imported and memory is taken
+                spent[name].append(time.process_time() - started)
+    first = next(iter(spent.values()))
+    report = {}
+    for name, times in spent.items():
+        ratios = [base / mine for base, mine in zip(first, times, strict=True)]
+        report[name] = {
+            "processor_seconds": round(statistics.median(times), 2),
+            "times_real_time_per_core": round(seconds / statistics.median(times), 1),
+            "times_as_fast": round(statistics.median(ratios), 2),
+            "least": round(min(ratios), 2),
+            "most": round(max(ratios), 2),
+        }
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, help="folder for model, corpus and sound")
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backends", nargs="+", default=["torch-fp32", "ort-fp32", "ort-int8"])
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    print(json.dumps(run(options), indent=2))
+
+
+if __name__ == "__main__":
+    main()
