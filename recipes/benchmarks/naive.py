@@ -6,8 +6,8 @@ Both take the same recording (mp3, 44.1 kHz, stereo), the same segments and word
 size with the same random weights: DistilHuBERT, and a text encoder of the size of MiniLM-L6. The naive chain
 reads the whole file with librosa, pads segments to batches of eight in their order, and runs the forward of
 transformers, eager and in single precision, for sound and words. Ours is `Engine.score`, which also finds
-speech and summarises; a backend of reduced precision runs if it passes the gate on the synthetic corpus. Models
-are loaded beforehand; everything runs on one thread. Prints JSON: ratios are taken within a round.
+speech and summarises; a backend of reduced precision runs if it passes the gate on the synthetic corpus.
+Models are loaded beforehand; everything runs on one thread. Prints JSON: ratios are taken within a round.
 """
 
 import argparse
@@ -36,15 +36,15 @@ CLIPS = 12  # that calibrate int8
 
 def make_model(work: Path) -> Path:
     """A model folder with its graphs and its gate."""
-    folder = work / "model"
-    if not (folder / "gate.json").is_file():
+    folder, manifest = work / "model", work / "manifest" / "manifest.jsonl"
+    if not (folder / "onnx" / "export.json").is_file():
         random_model("distilhubert").save_pretrained(folder)
         options = {"speakers": 7, "utterances": 6, "seed": 0, "workers": 1}
-        manifest = str(prepare("synthetic", work / "corpus", work / "manifest", options=options).manifest)
-        command(
-            ["export", str(folder), "-o", str(folder / "onnx"), "--manifest", manifest, "--clips", str(CLIPS)]
-        )
-        command(["bench", str(folder), "--gate", manifest])
+        prepare("synthetic", work / "corpus", manifest.parent, options=options)
+        calibration = ["--manifest", str(manifest), "--clips", str(CLIPS)]
+        command(["export", str(folder), "-o", str(folder / "onnx"), *calibration])
+    if not (folder / "gate.json").is_file():
+        command(["bench", str(folder), "--gate", str(manifest)])
     return folder
 
 

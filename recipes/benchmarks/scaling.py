@@ -7,8 +7,8 @@ workers   episodes of equal length by one worker process and by two, in turns. G
 length    one recording of many hours against the same sound as single episodes, before and after it, by one
           worker: seconds of processor per hour of sound without start-up, and the largest memory.
 
-The sound is an episode of the synthetic voice, repeated; 16 kHz FLAC, with WebVTT. Prints JSON. What is said of
-workers holds where both cores are free; the load stands beside it.
+The sound is an episode of the synthetic voice, repeated; 16 kHz FLAC, with WebVTT. Prints JSON. What is said
+of workers holds where both cores are free; the load stands beside it.
 """
 
 import argparse
