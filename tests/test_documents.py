@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_enough_commands_are_found_for_this_test_to_mean_something() -> None:
     assert {param.values[0][0] for param in COMMANDS} >= {"prepare", "train", "evaluate", "score", "layers"}
 
 
+@functools.cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """Everything in the package's code."""
+    return [
+        (path, node)
+        for path in sorted((ROOT / "multimodal_ser").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
 def messages() -> list[str]:
     """Every text in the package's code, what is filled in as a brace."""
 
@@ -65,17 +76,58 @@ def messages() -> list[str]:
             return "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
         return str(node.value) if isinstance(node, ast.Constant) else ""
 
-    found = []
-    for path in (ROOT / "multimodal_ser").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr | ast.Constant):
-                found.append(text(node))
-    return found
+    return [text(node) for _, node in nodes() if isinstance(node, ast.JoinedStr | ast.Constant)]
+
+
+# A message with one of these says what is allowed or what to do.
+SAYS_A_CURE = re.compile(
+    r"allowed|known|expected|must be|at least|at most|or more|such as|wanted|wants|needs?\b|\bset\b|install"
+    r"|write|\brun\b|check|try|take|choose|declare|give|likely cause|leave|\buse\b|\w=|--[a-z]|`|fields:"
+    r"|fetch|\bto\b.*…|from \d|two numbers|reads|probability|share|one of|see|nothing to|negative|even number"
+    r"|unpack|put|score the|another|say",
+    re.IGNORECASE,
+)
+ERRORS = ("InputError", "SomeFailed", "OfflineError", "_Unusable")
+
+
+def raised() -> list[tuple[str, str]]:
+    """Every message of an error that a user may meet, with its place; what is filled in as …"""
+
+    def text(node: ast.expr) -> str:
+        if isinstance(node, ast.JoinedStr):
+            return "".join(map(text, node.values))
+        if isinstance(node, ast.BinOp):
+            return text(node.left) + text(node.right)
+        return str(node.value) if isinstance(node, ast.Constant) else "…"
+
+    return [
+        (f"{named(path)}:{node.lineno}", text(node.exc.args[0]))
+        for path, node in nodes()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
+        if getattr(node.exc.func, "id", "") in ERRORS
+    ]
+
+
+def quoted_messages() -> list[str]:
+    page = (ROOT / "recipes" / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+
+
+def test_every_message_says_what_to_do_or_the_troubleshooting_page_does() -> None:
+    found = raised()
+    assert len(found) > 400
+    patterns = [re.compile(".*?".join(map(re.escape, quoted.split("…")))) for quoted in quoted_messages()]
+    for place, message in found:
+        is_made_elsewhere = not message.replace("…", "").strip(": ")
+        says = is_made_elsewhere or SAYS_A_CURE.search(message)
+        assert says or any(p.search(message) for p in patterns), (
+            f"{place}: '{message}' says neither what is allowed nor what to do; "
+            "add that, or a row to recipes/troubleshooting.md"
+        )
 
 
 def test_every_message_of_the_troubleshooting_page_is_one_that_the_package_says() -> None:
-    page = (ROOT / "recipes" / "troubleshooting.md").read_text(encoding="utf-8")
-    quoted = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    quoted = quoted_messages()
     assert len(quoted) > 30
     said = "\0".join(messages())
     for message in quoted:
