@@ -6,6 +6,7 @@ unknown and not free.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +36,11 @@ PUBLISHED = {
     "distilbert-base-uncased": "Apache-2.0",
     "distilbert/distilbert-base-uncased": "Apache-2.0",
     "openai/whisper-base": "Apache-2.0",
+}
+# Networks that hear where somebody speaks and what, as `score` and `fetch` name them; by their sources.
+_HELPERS = {
+    re.compile(r"(faster-)?whisper[-:](tiny|base|small|medium|large|turbo)([.-].*)?"): "MIT",
+    re.compile(r"silero-\d.*"): "MIT",
 }
 
 Entry = dict[str, Any]
@@ -79,11 +85,19 @@ def of_several(folders: Sequence[str | os.PathLike]) -> dict[str, Any]:
     return {"weights": weights, "data": _once(data)}
 
 
+def of_helpers(names: Iterable[str]) -> list[Entry]:
+    """Recognisers and speech detectors among `names`, those that are known."""
+    known = [(name, next((x for p, x in _HELPERS.items() if p.fullmatch(name)), None)) for name in names]
+    return [{"name": name, "licence": licence} for name, licence in known if licence]
+
+
 def of_model(name_or_folder: str | os.PathLike) -> dict[str, Any]:
-    """What scoring with a model uses; a published encoder may be named too."""
-    found = of_weights(name_or_folder)
-    if os.fspath(name_or_folder) not in PUBLISHED:
-        found = of_weights(model_folder(name_or_folder))
+    """What scoring with a model uses; a published encoder or a recogniser may be named too."""
+    name = os.fspath(name_or_folder)
+    if helper := of_helpers([name]):
+        found: dict[str, Any] = {"weights": helper, "data": []}
+    else:
+        found = of_weights(name if name in PUBLISHED else model_folder(name_or_folder))
     return {"schema_version": SCHEMA_VERSION, "code": of_code(), **found}
 
 
@@ -146,7 +160,8 @@ def _with_own(found: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not (folder / FACTS).is_file() or any(entry["name"] == name for entry in found["weights"]):
         return found
     chosen = read_settings(folder, FACTS)["author"]["licence"]
-    return {**found, "weights": [{"name": name, "licence": chosen}, *found["weights"]]}
+    use = "this model" if chosen else "this model; nobody has chosen a licence for it"
+    return {**found, "weights": [{"name": name, "licence": chosen, "use": use}, *found["weights"]]}
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:

@@ -257,6 +257,6 @@ def test_a_card_that_a_person_writes_has_the_facts_of_its_training_and_stays(
 
 def test_licences_and_a_scorer_say_what_the_card_says(finished: Path, manifest: Path) -> None:
     (weights, *_) = licences.of_model(finished)["weights"]
-    assert weights == {"name": finished.name, "licence": "apache-2.0"}
+    assert weights == {"name": finished.name, "licence": "apache-2.0", "use": "this model"}
     said = repr(multimodal_ser.load(finished, device="cpu"))
     assert "trained on small (14 utterances); licence of the weights: apache-2.0" in said

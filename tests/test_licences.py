@@ -33,7 +33,7 @@ def test_a_run_states_its_corpus_and_a_model_made_from_it_states_both(tmp_path: 
     again = licences.of_training(other, ["other"], [str(tmp_path / "first"), "mel", "ntu-spml/distilhubert"])
     assert again["data"] == [{"name": "other", "licence": None}, {"name": "small", "licence": "CC BY 4.0"}]
     assert again["weights"] == [
-        {"name": "first", "licence": None},  # its author chose none
+        {"name": "first", "licence": None, "use": "this model; nobody has chosen a licence for it"},
         {"name": "ntu-spml/distilhubert", "licence": "Apache-2.0"},
     ]
 
@@ -74,3 +74,13 @@ def test_a_broken_file_and_a_folder_that_is_not_there_are_refused(tmp_path: Path
         licences.of_model(tmp_path / "model")
     with pytest.raises(InputError, match="no such model folder"):
         licences.of_model(tmp_path / "nowhere")
+
+
+def test_what_hears_beside_the_model_is_listed_where_it_is_known(capsys: pytest.CaptureFixture) -> None:
+    named = ["silero-6.2.3", "energy-1", "whisper-base", "faster-whisper-large-v3", "whisper-of-my-own"]
+    assert licences.of_helpers(named) == [
+        {"name": name, "licence": "MIT"}
+        for name in ("silero-6.2.3", "whisper-base", "faster-whisper-large-v3")
+    ]
+    assert main(["licences", "whisper:base"]) == 0
+    assert "whisper:base  MIT" in capsys.readouterr().out

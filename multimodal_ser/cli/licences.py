@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="starter",
         metavar="MODEL",
-        help="a run or model folder, or the name of a published encoder",
+        help="a run or model folder, or the name of a published encoder or recogniser, such as whisper:base",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
 

@@ -97,6 +97,12 @@ class Engine:
             "asr": None if asr is None else {"recogniser": asr.identity, "options": asr.options.in_key()},
         }
 
+    @property
+    def helpers(self) -> list[str]:
+        """What else hears: the speech detector, and the recogniser if there is one."""
+        asr = [] if self.listener is None else [self.listener.transcriber.name]
+        return [self.detector.identity, *asr]
+
     def score(self, job: Job) -> Timeline:
         """The timeline of one episode, in unit scale."""
         heard = self._heard(job)

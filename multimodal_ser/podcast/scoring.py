@@ -120,7 +120,9 @@ def _write_run(run: Run, options: ScoreOptions, worker: Worker) -> None:
         write_table(errors, ("episode", "file", "reason"), sorted(failed))
     else:
         errors.unlink(missing_ok=True)  # of an earlier run
-    licences.write(run.output, licences.of_several(worker.engine.rater.folders))
+    found = licences.of_several(worker.engine.rater.folders)
+    found["weights"] += licences.of_helpers(worker.engine.helpers)
+    licences.write(run.output, found)
     write_json(
         run.output / _named("run.json", run.suffix),
         {
