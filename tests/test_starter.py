@@ -2,8 +2,6 @@
 
 import csv
 import json
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,27 +202,6 @@ def test_licences_of_it_name_every_source(capsys) -> None:
     for name in ("CC BY-SA 4.0", "WordNet 3.0 license", "Sven Buechel", "Apache-2.0"):
         assert name in said
     assert licences.of_model("starter")["weights"][0]["name"] == "starter"
-
-
-def test_what_the_readme_says_of_scoring_runs_word_for_word(episode, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "episodes").mkdir()
-    for name in ("episode.wav", "episodes/talk.wav"):
-        shutil.copyfile(episode, tmp_path / name)
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    commands = ["multimodal-ser score episode.mp3 -o scored", "multimodal-ser score episodes/ -o scored"]
-    for command in commands:
-        assert f"\n{command}\n" in text
-        # A WAV in the place of the MP3: the one is as good as the other, and made in a moment.
-        assert main(command.replace(".mp3", ".wav").split()[1:]) == 0
-    assert {path.name for path in (tmp_path / "scored").glob("*.report.html")} == {
-        "episode.report.html", "talk.report.html",
-    }  # fmt: skip
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    said: dict = {}
-    exec(compile(block.replace(".mp3", ".wav"), "README.md", "exec"), said)
-    assert list(said["segments"]["file"].unique()) == ["episode.wav"]
-    assert len(said["sentences"]) == 2
 
 
 @pytest.mark.slow
