@@ -22,7 +22,7 @@ from multimodal_ser.models.packaged import STARTER, STARTER_IS, starter_folder
 from multimodal_ser.podcast.engine import Engine, EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.media import recordings
-from multimodal_ser.podcast.writers import SEGMENT_COLUMNS, rows_of
+from multimodal_ser.podcast.writers import SEGMENT_COLUMNS, WORDED, rows_of
 
 Media = str | os.PathLike
 
@@ -71,7 +71,9 @@ class Scorer:
         )
         scale = scale if isinstance(scale, Scale) else Scale.parse(scale)
         rows = [row for job in jobs for row in rows_of(self.engine.score(job).to_scale(scale))]
-        return pd.DataFrame(rows, columns=list(SEGMENT_COLUMNS))
+        numbers = [name for name in SEGMENT_COLUMNS if name not in (*WORDED, "schema_version")]
+        # What is not known is NaN in a column of numbers, so that it can be averaged and drawn.
+        return pd.DataFrame(rows, columns=list(SEGMENT_COLUMNS)).astype(dict.fromkeys(numbers, "float64"))
 
     @torch.inference_mode()
     def score_text(self, texts: Sequence[str]) -> pd.DataFrame:
@@ -109,7 +111,7 @@ class Scorer:
             "readings": ", ".join(about["readings"]),
             "weights": about["hash"],
             "runs on": str(self.engine.rater.predictor.device),
-            **({"note": self.note} if self.note else {}),
+            **({"note": self.note.removeprefix("model: ")} if self.note else {}),
         }
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items()

@@ -185,6 +185,10 @@ def test_gain_and_silence_around_a_voice_hardly_matter(scorer, episode) -> None:
 
 def test_several_recordings_are_one_table(scorer, episode, tmp_path) -> None:
     soundfile.write(tmp_path / "hum.wav", 0.1 * np.sin(np.arange(48_000) / 20), 16_000)
+    hum = scorer.score(tmp_path / "hum.wav")
+    assert {str(hum[name].dtype) for name in ("start", "arousal", "text_arousal", "disagreement")} == {
+        "float64"
+    }
     both = scorer.score([episode, tmp_path / "hum.wav"])
     assert "talk.wav" in set(both["file"])
     assert len(both) >= len(scorer.score(episode))

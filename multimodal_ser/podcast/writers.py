@@ -28,6 +28,8 @@ SEGMENT_COLUMNS = (
     *(f"{reading}_{name}" for reading in ("audio", "text") for name in DIMENSIONS),
     "disagreement", "text_source", "flags", *_STATED,
 )  # fmt: skip
+# Of them, those that hold text; the others are numbers, not all of which are known.
+WORDED = {"file", "speaker", "text", "text_source", "flags", "scale", "model", "transcript_source"}
 _SPEAKER_FACTS = ("segments", "speech_seconds", "read_share", "untrusted_share", "disagreement")
 
 
@@ -70,8 +72,7 @@ def write_parquet(path: Path, timeline: Timeline) -> None:
     from pyarrow import json as arrow_json
     from pyarrow import parquet
 
-    words = {"file", "speaker", "text", "text_source", "flags", "scale", "model", "transcript_source"}
-    kinds = {name: pyarrow.string() if name in words else pyarrow.float64() for name in SEGMENT_COLUMNS}
+    kinds = {name: pyarrow.string() if name in WORDED else pyarrow.float64() for name in SEGMENT_COLUMNS}
     schema = pyarrow.schema(list({**kinds, "schema_version": pyarrow.int64()}.items()))
     rows = [json.dumps({name: row[name] for name in SEGMENT_COLUMNS}) + "\n" for row in rows_of(timeline)]
     if rows:  # by way of JSON: to take Python's objects, pyarrow imports pandas, which takes half a second
