@@ -62,6 +62,8 @@ NOT_RUN = {
     "multimodal-ser export": "a minute; test_export.py and test_backends.py run it",
     "multimodal-ser bench MODEL --gate": "needs the export before it; test_backends.py runs it",
     "multimodal-ser bench runs/audio_text/seed0 --gate": "needs the export, too; test_backends.py",
+    "multimodal-ser --offline train": "needs what fetch brings; test_offline.py shows what --offline refuses",
+    "multimodal-ser --offline score episodes/ -o scored --asr": HEARS,
     "multimodal-ser fetch": "the hub; test_fetching.py has one on this machine",
     "torchrun": "several GPUs; test_training.py trains with two processes on the CPU",
     "python recipes/benchmarks/training.py": "a GPU",
