@@ -14,17 +14,15 @@ from multimodal_ser.cli import main
 from multimodal_ser.corpora.preparation import prepare
 from multimodal_ser.models.ser import SerConfig, SerModel
 
-CLIPS = 12  # that calibrate int8
 
-
-def make(size: str, work: Path) -> Path:
+def make(size: str, work: Path, clips: int) -> Path:
     """A model folder with its export."""
     folder = work / size
     if not (folder / "onnx" / "export.json").is_file():
         SerModel(SerConfig(fusion="audio"), random_model(size).audio).save_pretrained(folder)
         options = {"speakers": 7, "utterances": 6, "seed": 0, "workers": 1}
         made = prepare("synthetic", work / "corpus", work / "manifest", options=options)
-        export = ["--manifest", str(made.manifest), "--clips", str(CLIPS)]
+        export = ["--manifest", str(made.manifest), "--clips", str(clips)]
         main(["export", str(folder), "-o", str(folder / "onnx"), *export])
     return folder
 
@@ -35,8 +33,9 @@ def run() -> int:
     parser.add_argument("--size", choices=SIZES, default="distilhubert")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clips", type=int, default=12, help="that calibrate int8")
     wanted = parser.parse_args()
-    folder = make(wanted.size, wanted.work)
+    folder = make(wanted.size, wanted.work, wanted.clips)
     options = ["--rounds", str(wanted.rounds), "--threads", str(wanted.threads)]
     results = ["--json", str(folder / "bench.json"), "--figure", str(folder / "bench.png")]
     return main(["bench", str(folder), "--compare", *options, *results])

@@ -45,7 +45,7 @@ def make_model(work: Path) -> Path:
         random_model("distilhubert").save_pretrained(folder)
         graphs.mkdir(exist_ok=True)
         parts = write_parts(SerModel.from_pretrained(folder), graphs)
-        quantize(graphs, parts, noise(0).calibration[:CLIPS])
+        quantize(graphs, parts, noise(0, CLIPS).measuring)
     return folder
 
 
