@@ -1,10 +1,10 @@
 """How long a command takes to begin: `score` of ten seconds, `--help`, and the import of torch alone.
 
-    python recipes/benchmarks/startup.py [--rounds 5]
+    python recipes/benchmarks/startup.py [--rounds 5] [--model starter]
 
-The clip is ten seconds of the synthetic voice with its words (WebVTT); the model is the starter. Each round
-runs every command once, in its own process, after a first round that fills the cache of the disk. Printed are
-medians and ranges: seconds on the clock, and seconds of processor, which a busy machine changes less.
+The clip is ten seconds of the synthetic voice with its words (WebVTT). Each round runs every command once, in
+its own process, after a first round that fills the cache of the disk. Printed are medians and ranges: seconds
+on the clock, and seconds of processor, which a busy machine changes less.
 """
 
 import argparse
@@ -26,15 +26,16 @@ SECONDS = 10
 WORDS = "WEBVTT\n\n00:00.000 --> 00:09.000\n<v Ada>I can't believe it, that is wonderful news!\n"
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
+def commands(folder: Path, model: str) -> dict[str, list[str]]:
     """What is timed, by name."""
     make_episode(folder / "whole.wav", minutes=0.5, seed=0)
     sound, rate = soundfile.read(folder / "whole.wav")
     soundfile.write(folder / "clip.wav", sound[: SECONDS * rate], rate)
     (folder / "clip.vtt").write_text(WORDS, encoding="utf-8")
     own = [sys.executable, "-m", "multimodal_ser"]
+    scoring = ["score", str(folder / "clip.wav"), "-o", str(folder / "out")]
     return {
-        "score of ten seconds": [*own, "score", str(folder / "clip.wav"), "-o", str(folder / "out")],
+        "score of ten seconds": [*own, *scoring, "--model", model],
         "import torch": [sys.executable, "-c", "import torch"],
         "import pandas": [sys.executable, "-c", "import pandas"],
         "--help": [*own, "--help"],
@@ -61,10 +62,11 @@ def _said(seconds: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="times that each command is run")
+    parser.add_argument("--model", default="starter", help="run or model folder")
     arguments = parser.parse_args()
     found: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        given = commands(Path(folder))
+        given = commands(Path(folder), arguments.model)
         for number in range(arguments.rounds + 1):
             for name, command in given.items():
                 shutil.rmtree(Path(folder) / "out", ignore_errors=True)
