@@ -159,7 +159,7 @@ def _with_own(found: dict[str, Any], folder: Path) -> dict[str, Any]:
     name = folder.parent.name if folder.name == "model" else folder.name
     if not (folder / FACTS).is_file() or any(entry["name"] == name for entry in found["weights"]):
         return found
-    chosen = read_settings(folder, FACTS)["author"]["licence"]
+    chosen = (read_settings(folder, FACTS).get("author") or {}).get("licence")
     use = "this model" if chosen else "this model; nobody has chosen a licence for it"
     return {**found, "weights": [{"name": name, "licence": chosen, "use": use}, *found["weights"]]}
 

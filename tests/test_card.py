@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -253,6 +254,16 @@ def test_a_card_that_a_person_writes_has_the_facts_of_its_training_and_stays(
     assert "written or changed by hand and stays so" in add_evaluation(tmp_path, report)
     assert (tmp_path / CARD).read_text() == "Written by hand."
     assert len(json.loads((tmp_path / FACTS).read_text())["evaluations"]) == 1
+
+
+def test_a_card_of_another_version_keeps_nobody_from_scoring(finished: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(finished / "model", model)
+    write_json(model / FACTS, {"schema_version": 99})
+    assert "trained on" not in repr(multimodal_ser.load(model, device="cpu"))
+    assert licences.of_model(model)["weights"][0]["licence"] is None
+    with pytest.raises(InputError, match="schema_version 99; this version of multimodal_ser reads 1"):
+        add_evaluation(model, {"model": "x", "sets": {}})
 
 
 def test_licences_and_a_scorer_say_what_the_card_says(finished: Path, manifest: Path) -> None:

@@ -52,10 +52,11 @@ def read_facts(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def made_from(folder: str | os.PathLike) -> str:
-    """One line about what a model was trained on and who may use it; empty without a card."""
-    if not (Path(folder) / FACTS).is_file():
+    """One line about what a model was trained on and who may use it; empty without a card that is known."""
+    try:
+        facts = read_facts(folder)
+    except InputError:  # a model is scored with whatever its card is like
         return ""
-    facts = read_facts(folder)
     used = facts["data"]["parts"].get("training", {}).get("corpora", {})
     corpora = ", ".join(f"{name} ({count:,} utterances)" for name, count in used.items())
     licence = facts["author"]["licence"] or "not chosen"
