@@ -111,7 +111,7 @@ def test_it_is_packaged() -> None:
 def test_every_name_of_a_model_may_be_starter_unless_a_model_is_called_so(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert model_folder("starter") == STARTER_FOLDER
-    assert load_audio_encoder("starter").num_layers >= 1
+    assert load_audio_encoder("starter").width > 1
     (tmp_path / "starter").mkdir()
     assert model_folder("starter") == STARTER_FOLDER
     save_ser_model(tmp_path / "starter")

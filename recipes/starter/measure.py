@@ -1,10 +1,11 @@
-"""What the starter model and the experts behind it are worth: figures as JSON, and as a table on the screen.
+"""What the starter model is worth: figures as JSON, and as a table on the screen.
 
     python recipes/starter/measure.py WORK MODEL
 
 WORK is the folder of run.sh, MODEL a model folder. EmoBank's test split by the words alone; EmoDB by the
-voice alone, each fold by the expert that never heard its speakers; and how many clips change by less than
-0.05 when the gain changes by 2 dB or silence is added, for the experts on new speakers and for MODEL on all.
+voice alone, each fold by a model that was made like MODEL and never heard its speakers; and how many clips
+change by less than 0.05 when the gain changes by 2 dB or silence is added, for those models on new speakers
+and for MODEL on all.
 """
 
 import argparse
@@ -95,12 +96,19 @@ def agreement(rows: pd.DataFrame, name: str, measure: str) -> dict[str, float]:
     return asdict(metrics.bootstrap(of_moments, rows[name].to_numpy(), labels, list(rows["speaker"])))
 
 
+def bare_clips(work: Path) -> Manifest:
+    """EmoDB as it is, without its guises."""
+    return read(work / "voices" / "all.jsonl").select(lambda u: u.corpus == "emodb" and u.meta["guise"] == 0)
+
+
 def by_voice(work: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Rows of all left-out speakers, and what they come to."""
     parts, still = [], []
-    for expert in sorted((work / "runs" / "audio").glob("fold*/model")):
-        predictor = Predictor.load(expert, "cpu")
-        manifest = read(work / "voices" / f"{expert.parent.name}.jsonl").split("test")
+    bare = bare_clips(work)
+    for made in sorted((work / "runs" / "joined").glob("fold*/model")):
+        predictor = Predictor.load(made, "cpu")
+        fold = int(made.parent.name.removeprefix("fold"))
+        manifest = bare.select(lambda u, fold=fold: u.fold == fold)
         parts.append(table(predictor, manifest, "audio"))
         still.append(unchanged(predictor, some(manifest)))
     rows = pd.concat(parts, ignore_index=True)
@@ -153,10 +161,7 @@ def main() -> None:
     if "voice" in arguments.parts:
         rows, figures["voice"] = by_voice(work)
         rows.to_csv(work / "voice.csv", index=False)
-        bare = read(work / "voices" / "all.jsonl").select(
-            lambda u: u.corpus == "emodb" and u.meta["guise"] == 0
-        )
-        figures["unchanged"] = shares([unchanged(predictor, some(bare))])
+        figures["unchanged"] = shares([unchanged(predictor, some(bare_clips(work)))])
     if "words" in arguments.parts:
         rows, figures["words"] = by_words(work, predictor)
         rows.to_csv(work / "words.csv", index=False)
@@ -172,7 +177,7 @@ def lines_of(figures: dict[str, Any]) -> Iterator[str]:
     for split in ("development", "test") if words else ():
         for name in DIMENSIONS:
             yield f"EmoBank {split}, Pearson, {name}: {shown(words[split]['pearson'][name])}"
-    for title, said in (("experts", voice["unchanged"]), ("model", figures["unchanged"])) if voice else ():
+    for title, said in (("folds", voice["unchanged"]), ("model", figures["unchanged"])) if voice else ():
         for change, values in said.items():
             cells = ", ".join(f"{name} {100 * values[name]:.1f} %" for name in DIMENSIONS)
             yield f"{title}, {change}: {cells}"

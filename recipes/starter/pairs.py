@@ -1,10 +1,11 @@
-"""Sounds and texts side by side, for the joined model: any voice with any sentence.
+"""Sounds and texts side by side, for the model of both: any voice with any sentence.
 
-    python recipes/starter/pairs.py WORK
+    python recipes/starter/pairs.py VOICES EMOBANK_MANIFEST
 
-The labels are those of the sound: the mean of the proxy and of what the experts say of the clip as it is, the
-same for all its guises, so that the joined model learns not to hear the guise. Texts are EmoBank's training
-sentences; development pairs are bare clips with development sentences.
+VOICES is the folder that voices.py wrote. The labels are those of the sound. Texts are EmoBank's training
+sentences. Development pairs are the bare clips of the training speakers
+with EmoBank's development sentences: ten speakers are too few to spend two on choosing an epoch.
+Writes VOICES/pairs_all.jsonl, and pairs_fold1.jsonl and so on, each without the two speakers of a fold.
 """
 
 import argparse
@@ -13,66 +14,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from multimodal_ser.inference import Predictor
-from multimodal_ser.labels import DIMENSIONS
-from multimodal_ser.manifests import Manifest, read, write
+from multimodal_ser.manifests import read, write
 from multimodal_ser.utterances import Utterance
 
-TEXTS_PER_SOUND = 1
-OWN_LABEL = 0.5  # weight of the proxy or planted value against the experts
 
-
-def heard(work: Path, clips: Manifest) -> dict[str, NDArray[np.float64]]:
-    """The mean of the experts for each bare clip."""
-    said = []
-    for expert in sorted((work / "runs" / "audio").glob("fold*/model")):
-        predictor = Predictor.load(expert, "cpu")
-        said.append(predictor.predict(predictor.examples(clips))[list(DIMENSIONS)].to_numpy())
-    means = np.mean(said, axis=0)
-    return {u.meta["clip"]: row for u, row in zip(clips.utterances, means, strict=True)}
-
-
-def labelled(utterance: Utterance, experts: NDArray[np.float64]) -> dict[str, float]:
-    """The labels of a sound."""
-    found = {}
-    for name, said in zip(DIMENSIONS, experts, strict=True):
-        own = getattr(utterance, name)
-        value = said if own is None else OWN_LABEL * own + (1 - OWN_LABEL) * said
-        found[name] = float(min(1.0, max(0.0, value)))
-    return found
-
-
-def paired(
-    sounds: Sequence[Utterance], texts: Sequence[str], count: int, split: str, draw: random.Random
-) -> Iterator[Utterance]:
-    for number in range(count):
-        for sound in sounds:
-            yield replace(
-                sound, id=f"{sound.id}_{split}{number}", text=draw.choice(texts), text_source="reference",
-                split=split, fold=None, label_source="teacher",
-            )  # fmt: skip
+def paired(sounds: Sequence[Utterance], texts: Sequence[str], draw: random.Random) -> Iterator[Utterance]:
+    """Each sound with a sentence."""
+    for sound in sounds:
+        yield replace(sound, text=draw.choice(texts), text_source="reference", fold=None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", type=Path)
-    work = parser.parse_args().work
-    voices = read(work / "voices" / "all.jsonl")
-    bare = voices.select(lambda u: u.meta["guise"] == 0)
-    experts = heard(work, bare)
-    sounds = [replace(u, **labelled(u, experts[u.meta["clip"]])) for u in voices.utterances]
-    texts = read(work / "emobank" / "manifest.jsonl").utterances
-    sentences = {split: [u.text for u in texts if u.split == split] for split in ("train", "development")}
-    draw = random.Random(0)
-    clips = [u for u in sounds if u.meta["guise"] == 0 and u.corpus == "emodb"]
-    pairs = [
-        *paired(sounds, sentences["train"], TEXTS_PER_SOUND, "train", draw),
-        *paired(clips, sentences["development"], 1, "development", draw),
-    ]
-    write(work / "voices" / "pairs.jsonl", voices.header, pairs)
+    parser.add_argument("voices", type=Path, help="folder of voices.py")
+    parser.add_argument("emobank", type=Path, help="manifest of `prepare emobank`")
+    arguments = parser.parse_args()
+    voices, emobank = read(arguments.voices / "all.jsonl"), read(arguments.emobank)
+    texts = {split: [u.text for u in emobank.split(split).utterances] for split in ("train", "development")}
+    folds = sorted({u.fold for u in voices.utterances if u.fold is not None})
+    for fold in (None, *folds):
+        draw = random.Random(0)
+        heard = [u for u in voices.utterances if fold is None or u.fold != fold]
+        bare = [u for u in heard if u.meta["guise"] == 0 and u.corpus == "emodb"]
+        apart = [replace(u, id=f"{u.id}_again", split="development") for u in bare]
+        name = "all" if fold is None else f"fold{fold}"
+        pairs = [*paired(heard, texts["train"], draw), *paired(apart, texts["development"], draw)]
+        write(arguments.voices / f"pairs_{name}.jsonl", voices.header, pairs)
 
 
 if __name__ == "__main__":

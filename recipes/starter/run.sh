@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The starter model that the package carries: a voice expert for each fold, a reader of words, and one model of both.
+# The starter model that the package carries: teachers of words, a small reader of words, and one model of voice and words.
 # --data is the folder with emobank/, emodb/, vader/ and longform/; WORDNET is the folder with WordNet's data.noun.
 NAME=starter
-STAGES=(prepare voices hear teach texts read join halve measure finish)
+STAGES=(prepare voices teach texts read join halve measure finish)
 CONFIGS=(joined)
 VARIANTS=(1 2 3 4 5)
 VARIANT_MEANING=folds
+TEACHERS=(sentences words)
 SCRIPTS=$(cd "$(dirname "$0")" && pwd)
 
 stage_prepare() {
@@ -17,47 +18,50 @@ stage_prepare() {
 
 stage_voices() {
     python "$SCRIPTS/voices.py" "$WORK/emodb/manifest.jsonl" "$WORK/synthetic/manifest.jsonl" -o "$WORK/voices"
+    python "$SCRIPTS/pairs.py" "$WORK/voices" "$WORK/emobank/manifest.jsonl"
 }
 
-stage_hear() {
-    for fold in "${VARIANTS[@]}"; do
-        train_into "$WORK/runs/audio/fold$fold" audio --set "data.manifest=$WORK/voices/fold$fold.jsonl"
-    done
+# One on EmoBank's sentences, one on VADER's words too.
+stage_teach() {
+    [ -n "$CORPUS" ] || fail "--data PATH is needed for the lexicon"
+    python "$HERE/../emobank/lexicon.py" "$WORK/emobank/manifest.jsonl" "$CORPUS/vader/vader_lexicon.txt" -o "$WORK/words"
+    train_into "$WORK/runs/teacher/sentences" teacher --set "data.manifest=$WORK/emobank/manifest.jsonl"
+    train_into "$WORK/runs/teacher/words" teacher --set "data.manifest=$WORK/words/manifest.jsonl" --set training.epochs=4
 }
-
-stage_teach() { train_into "$WORK/runs/teacher" teacher --set "data.manifest=$WORK/emobank/manifest.jsonl"; }
 
 stage_texts() {
     [ -n "$CORPUS" ] || fail "--data PATH is needed for the free text"
+    local teachers=("${TEACHERS[@]/#/$WORK/runs/teacher/}")
     python "$SCRIPTS/texts.py" gather "$WORK/emobank/manifest.jsonl" "$CORPUS" "${WORDNET:-/usr/share/wordnet}" \
         -o "$WORK/texts"
-    python "$SCRIPTS/texts.py" begin "$WORK/emobank/manifest.jsonl" "$WORK/texts" "$WORK/runs/teacher"
-    [ -z "${DISTIL:-}" ] ||
-        python "$SCRIPTS/texts.py" label "$WORK/emobank/manifest.jsonl" "$WORK/texts" "$WORK/runs/teacher"
+    python "$SCRIPTS/texts.py" begin "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[0]}"
+    python "$SCRIPTS/texts.py" label "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[@]}"
 }
 
 stage_read() {
-    local manifest=$WORK/emobank/manifest.jsonl
-    [ -z "${DISTIL:-}" ] || manifest=$WORK/texts/labelled.jsonl
-    train_into "$WORK/runs/text" text --set "data.manifest=$manifest" \
+    train_into "$WORK/runs/reader" reader --set "data.manifest=$WORK/texts/labelled.jsonl" \
         --set "model.text.encoder=$WORK/texts/beginning"
 }
 
+# One without the two speakers of each fold, which is measured, and one of all, which is shipped.
 stage_join() {
-    python "$SCRIPTS/pairs.py" "$WORK"
-    train_into "$WORK/runs/joined" joined --set "data.manifest=$WORK/voices/pairs.jsonl" \
-        --set "joining.text_teacher=$WORK/runs/text" --set "model.text.encoder=$WORK/runs/text" \
-        --set "model.audio.encoder=$WORK/runs/audio/fold1"
+    for part in "${VARIANTS[@]/#/fold}" all; do
+        train_into "$WORK/runs/joined/$part" joined --set "data.manifest=$WORK/voices/pairs_$part.jsonl" \
+            --set "joining.text_teacher=$WORK/runs/reader" --set "model.text.encoder=$WORK/runs/reader"
+    done
 }
 
 stage_halve() {
     rm -f "$WORK/measured.json"
-    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined" "$WORK/starter"
+    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
 }
 
 stage_measure() { python "$SCRIPTS/measure.py" "$WORK" "$WORK/starter"; }
 
-stage_finish() { python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined" "$WORK/starter"; }
+stage_finish() {
+    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
+    multimodal-ser evaluate "$WORK/starter" "$WORK/emobank/manifest.jsonl" --split test -o "$WORK/evaluation"
+}
 
 source "$(dirname "$0")/../stages.sh"
 run_stages "${@/#--data/--corpus}"

@@ -1,23 +1,26 @@
 """Free English text, what the text teacher says of it, and the beginning of a small text encoder.
 
     python recipes/starter/texts.py gather EMOBANK_MANIFEST DATA WORDNET -o FOLDER
-    python recipes/starter/texts.py label EMOBANK_MANIFEST FOLDER TEACHER
+    python recipes/starter/texts.py label EMOBANK_MANIFEST FOLDER TEACHER [TEACHER ...]
     python recipes/starter/texts.py begin EMOBANK_MANIFEST FOLDER TEACHER
 
 `gather`: example sentences and glosses of WordNet, VADER's tokens, public-domain verse, parts of EmoBank's
-training sentences. `label`: the teacher's values; for EmoBank's training sentences the mean of rating and
-teacher. `begin`: a small BERT whose pieces are the most frequent of the teacher's on this text, and whose
-embeddings are the principal components of what the teacher makes of each piece alone.
+training sentences. `label`: what the teachers say, their mean; where somebody rated a text the mean of rating
+and teachers, which are EmoBank's training sentences and the valence of VADER's tokens, its scale stretched to
+fit the teachers'. `begin`: a small BERT whose pieces are the most frequent of the teacher's on this text, and
+whose embeddings are the principal components of what the teacher makes of each piece alone.
 """
 
 import argparse
+import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -40,7 +43,7 @@ GLOSSES = (
 PIECES, WIDTH, BLOCKS, HEADS = 12_000, 128, 2, 4
 START_SPREAD = 0.05  # standard deviation of the first embeddings
 PART = 2_000  # texts
-OWN_RATING = 0.5  # weight of the rating against the teacher, for sentences that have one
+OWN_RATING = 0.5  # weight of a rating against the teachers
 
 
 def wordnet(folder: Path) -> Iterator[str]:
@@ -67,11 +70,12 @@ def gather(emobank: Manifest, data: Path, wordnet_folder: Path, output: Path, li
     verse = (
         (data / "longform" / "sonnets_librivox" / "sonnet_plain.txt").read_text(encoding="utf-8").splitlines()
     )
-    vader = (data / "vader" / "vader_lexicon.txt").read_text(encoding="utf-8").splitlines()
+    lexicon = (data / "vader" / "vader_lexicon.txt").read_text(encoding="utf-8").splitlines()
+    tokens = {line.split("\t")[0].strip(): float(line.split("\t")[1]) for line in lexicon if "\t" in line}
     clauses = [part for u in emobank.split("train").utterances for part in parts(u.text)]
     sources = {
         "wordnet": list(wordnet(wordnet_folder)),
-        "vader": [line.split("\t")[0] for line in vader if "\t" in line],
+        "vader": list(tokens),
         "verse": verse,
         "clauses": clauses,
     }
@@ -82,36 +86,44 @@ def gather(emobank: Manifest, data: Path, wordnet_folder: Path, output: Path, li
         for text in texts[:limit]:
             if text.lower() not in seen and len(text) < 400:
                 seen.add(text.lower())
+                rated = {"vader": tokens[text]} if source == "vader" else None
                 found.append(
                     Utterance(
-                        f"{source}_{len(found):06}", source, text=text, text_source="reference", split="train"
+                        f"{source}_{len(found):06}",
+                        source,
+                        text=text,
+                        text_source="reference",
+                        split="train",
+                        meta=rated,
                     )
                 )
     print(Counter(u.corpus for u in found))
     write(output / TEXT, Header("free_text", licence=LICENCE), found)
 
 
-def label(emobank: Manifest, output: Path, teacher: Path) -> None:
+def label(emobank: Manifest, output: Path, teachers: Sequence[Path]) -> None:
     """Write the manifest that the student learns from; EmoBank's development split keeps its ratings."""
-    rated = [u for u in emobank.utterances if u.split == "train"]
     manifest = read(output / TEXT)
-    utterances = [*rated, *manifest.utterances]
-    said = taught(replace(manifest, utterances=utterances), output / "said", teacher)
-    labelled = []
-    for utterance, row in zip(utterances, said[list(DIMENSIONS)].to_dict("records"), strict=True):
-        own = {name: getattr(utterance, name) for name in DIMENSIONS}
-        mixed = {
-            name: value if own[name] is None else OWN_RATING * own[name] + (1 - OWN_RATING) * value
-            for name, value in row.items()
-        }
-        mixed = {name: min(1.0, max(0.0, value)) for name, value in mixed.items()}
-        labelled.append(replace(utterance, **mixed, ratings=None, label_source="teacher"))
+    utterances = [*emobank.split("train").utterances, *manifest.utterances]
+    asked = replace(manifest, utterances=utterances)
+    said = sum(taught(asked, output / "said", teacher) for teacher in teachers) / len(teachers)
+    rated = pd.DataFrame({name: [getattr(u, name) for u in utterances] for name in DIMENSIONS}, dtype=float)
+    tokens = pd.Series([(u.meta or {}).get("vader", math.nan) for u in utterances])
+    known = tokens.notna()
+    slope, offset = np.polyfit(tokens[known], said["valence"][known], 1)
+    print(f"valence of a token = {offset:.3f} + {slope:.4f} x VADER's")
+    rated.loc[known, "valence"] = offset + slope * tokens[known]
+    mixed = (OWN_RATING * rated + (1 - OWN_RATING) * said).fillna(said).clip(0, 1)
+    labelled = [
+        replace(utterance, **row, ratings=None, label_source="teacher", meta=None)
+        for utterance, row in zip(utterances, mixed.to_dict("records"), strict=True)
+    ]
     chosen = [u for u in emobank.utterances if u.split in ("development", "test")]
     write(output / LABELLED, manifest.header, [*labelled, *chosen])
 
 
 def taught(manifest: Manifest, folder: Path, teacher: Path) -> pd.DataFrame:
-    """What the teacher says, in parts that are kept, so that a run that was stopped goes on."""
+    """What a teacher says, in parts that are kept, so that a run that was stopped goes on."""
     predictor = Predictor.load(teacher, "cpu")
     folder.mkdir(exist_ok=True)
     said = []
@@ -122,7 +134,7 @@ def taught(manifest: Manifest, folder: Path, teacher: Path) -> pd.DataFrame:
             with atomic_path(path) as temporary:
                 predictor.predict(predictor.examples(part)).to_csv(temporary, index=False)
         said.append(pd.read_csv(path))
-    return pd.concat(said, ignore_index=True)
+    return pd.concat(said, ignore_index=True)[list(DIMENSIONS)]
 
 
 def begin(emobank: Manifest, output: Path, teacher: Path) -> None:
@@ -170,16 +182,17 @@ def main() -> None:
     gathering.add_argument("data", type=Path, help="folder with vader/ and longform/")
     gathering.add_argument("wordnet", type=Path, help="folder with WordNet's data.noun and so on")
     gathering.add_argument("-o", "--output", type=Path, required=True)
-    gathering.add_argument("--limit", type=int, default=4_000, help="texts of one source at most")
+    gathering.add_argument("--limit", type=int, default=10_000, help="texts of one source at most")
     for verb in (labelling, beginning):
         verb.add_argument("output", type=Path)
-        verb.add_argument("teacher", type=Path, help="run folder of the text teacher")
+    labelling.add_argument("teachers", type=Path, nargs="+", help="run folders of text teachers")
+    beginning.add_argument("teacher", type=Path, help="run folder of a text teacher")
     arguments = parser.parse_args()
     if arguments.verb == "gather":
         arguments.output.mkdir(parents=True, exist_ok=True)
         gather(read(arguments.emobank), arguments.data, arguments.wordnet, arguments.output, arguments.limit)
     elif arguments.verb == "label":
-        label(read(arguments.emobank), arguments.output, arguments.teacher)
+        label(read(arguments.emobank), arguments.output, arguments.teachers)
     else:
         begin(read(arguments.emobank), arguments.output, arguments.teacher)
 

@@ -29,7 +29,6 @@ AROUSAL = {
     "anger": 0.9, "fear": 0.8, "happiness": 0.8, "disgust": 0.5, "neutral": 0.35, "boredom": 0.15,
     "sadness": 0.1,
 }  # fmt: skip
-FOLDS = 5
 CHANGES = AugmentationConfig(
     speed=0.5,
     speed_factors=(0.88, 1.14),
@@ -93,21 +92,6 @@ def guises(manifest: Manifest, output: Path, count: int) -> Iterator[Utterance]:
             )
 
 
-def in_fold(utterances: list[Utterance], fold: int) -> Iterator[Utterance]:
-    """All guises of eight speakers for training, the bare clips of two for testing.
-
-    Development is the bare clips of training: with ten speakers none is spent on choosing an epoch.
-    """
-    for utterance in utterances:
-        is_bare = utterance.meta["guise"] == 0
-        if utterance.fold != fold:
-            yield replace(utterance, split="train", fold=None)
-            if is_bare:
-                yield replace(utterance, id=f"{utterance.id}_again", split="development", fold=None)
-        elif is_bare:
-            yield replace(utterance, split="test")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("emodb", type=Path, help="manifest of `prepare emodb --proxy-dimensions`")
@@ -135,8 +119,6 @@ def main() -> None:
         for u in guises(synthetic, arguments.output, 2)
     ]
     header = Header("starter_voices", audio_root=".", licence="EmoDB: free to use; synthetic voice: CC0-1.0")
-    for fold in range(1, FOLDS + 1):
-        write(arguments.output / f"fold{fold}.jsonl", header, [*in_fold(acted, fold), *spoken])
     write(arguments.output / "all.jsonl", header, [*(replace(u, split="train") for u in acted), *spoken])
 
 
