@@ -17,6 +17,7 @@ from multimodal_ser.inference import Predictor
 from multimodal_ser.manifests import read
 from multimodal_ser.models import encoder_folder
 from multimodal_ser.models.audio_branch import AudioConfig, build_audio, load_audio_encoder
+from multimodal_ser.models.bands import BandsConfig, BandsEncoder
 from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.mel import MelConfig, MelEncoder
@@ -24,7 +25,7 @@ from multimodal_ser.models.mockingjay import MockingjayConfig, MockingjayEncoder
 from multimodal_ser.models.npc import NpcConfig, NpcEncoder
 from multimodal_ser.models.ser import SerModel
 
-KINDS = ("hubert", "mel", "mockingjay", "npc")
+KINDS = ("hubert", "mel", "mockingjay", "npc")  # that have weights
 
 
 def made(kind: str, folder: Path) -> AudioEncoder:
@@ -33,6 +34,7 @@ def made(kind: str, folder: Path) -> AudioEncoder:
         return HubertEncoder.from_pretrained(str(save_hubert(folder / "checkpoint"))).eval()
     encoder = {
         "mel": lambda: MelEncoder(MelConfig(bands=12, width=16, blocks=2, heads=2, feedforward=16)),
+        "bands": lambda: BandsEncoder(BandsConfig(bands=12, changes=(1, 3), stride=2)),
         "mockingjay": lambda: MockingjayEncoder(
             MockingjayConfig(bands=12, stack=2, width=16, blocks=2, heads=2, feedforward=16)
         ),
@@ -130,8 +132,25 @@ def test_an_experiment_trains_on_it_and_the_model_predicts(
     assert table["arousal"].notna().all()
 
 
+def test_an_encoder_without_weights_goes_through_a_folder_and_trains(tmp_path: Path) -> None:
+    encoder = made("bands", tmp_path)
+    encoder_folder.save_encoder(encoder, tmp_path / "encoder")
+    manifest = small_runs.write_corpus(tmp_path / "corpus", 8, 4)
+    audio = {"encoder": str(tmp_path / "encoder")}
+    config = small_runs.configured(
+        manifest, model={"fusion": "audio", "audio": audio}, training={"max_steps": 1}
+    )
+    experiments.run(config, tmp_path / "run")
+    predictor = Predictor.load(tmp_path / "run", "cpu")
+    assert predictor.model.audio.config == encoder.config
+    table = predictor.predict(predictor.examples(read(manifest), tmp_path / "cache"))
+    assert table["arousal"].notna().all()
+    with pytest.raises(InputError, match="keep_layers=1, but the encoder has 0 blocks"):
+        build_audio(AudioConfig(str(tmp_path / "encoder"), keep_layers=1))
+
+
 @pytest.mark.slow  # torch takes long to trace even tiny networks
-@pytest.mark.parametrize("kind", ["mockingjay", "npc"])
+@pytest.mark.parametrize("kind", ["bands", "mockingjay", "npc"])
 def test_a_model_on_a_spectral_encoder_exports(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
     pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
