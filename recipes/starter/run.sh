@@ -60,7 +60,8 @@ stage_measure() { python "$SCRIPTS/measure.py" "$WORK" "$WORK/starter"; }
 
 stage_finish() {
     python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
-    multimodal-ser evaluate "$WORK/starter" "$WORK/emobank/manifest.jsonl" --split test -o "$WORK/evaluation"
+    multimodal-ser evaluate "$WORK/starter" "$WORK/emobank/manifest.jsonl" --split test \
+        --train-manifest "$WORK/emobank/manifest.jsonl" -o "$WORK/evaluation"
 }
 
 source "$(dirname "$0")/../stages.sh"
