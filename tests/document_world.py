@@ -42,7 +42,7 @@ STANDS_FOR = {
     "NAME": "owner/name",
     "MANIFEST": "prepared/manifest.jsonl",
     "manifest.jsonl": "prepared/manifest.jsonl",
-    "RUN": "starter",
+    "RUN": "runs/small",
     "ENCODER": "checkpoints/hubert",
     "FOLDER": "weights",
     "experiment.yaml": "recipes/synthetic/text.yaml",
