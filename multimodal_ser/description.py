@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from multimodal_ser.config import ModelConfig, RunConfig, TextConfig, load_manifest, part
+from multimodal_ser.config import ModelConfig, RunConfig, load_manifest, part
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 from multimodal_ser.models import published
@@ -25,6 +25,7 @@ from multimodal_ser.models.encoding import AudioEncoder
 from multimodal_ser.models.pretrained import settings_of
 from multimodal_ser.models.ser import SerModel
 from multimodal_ser.models.text import TextEncoder
+from multimodal_ser.models.text_branch import TextConfig, our_text_settings
 from multimodal_ser.models.text_checkpoints import untrained_network
 from multimodal_ser.models.vocabulary import vocabulary_of
 from multimodal_ser.models.word_pieces import WordPieces
@@ -161,7 +162,8 @@ def _audio(config: AudioConfig) -> AudioEncoder:
 def _text(config: RunConfig, assumptions: list[str]) -> TextEncoder:
     text: TextConfig = config.model.text
     if text.encoder != "small":
-        settings = published.TEXT.get(text.encoder) or settings_of(text.encoder)
+        known = published.TEXT.get(text.encoder) or our_text_settings(text.encoder)
+        settings = known or settings_of(text.encoder)
         no_words = WordPieces(vocabulary_of([], 0))  # a tokenizer takes no part in counting
         return TextEncoder(untrained_network(settings, text.encoder), no_words)
     if config.data.manifest and Path(config.data.manifest).is_file():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_checkpoints import save_ser_model
 from transformers import BertConfig, BertModel, HubertConfig, HubertModel
 
 from multimodal_ser import settings
@@ -13,6 +14,7 @@ from multimodal_ser.config import RunConfig
 from multimodal_ser.description import Description, asr_size, describe, reference_counts, table
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Header, Utterance, write
+from multimodal_ser.models.ser import SerModel
 
 PAPER = {
     "fusion": "cross_attention",
@@ -157,6 +159,16 @@ def test_folders_are_counted_by_their_settings_alone(tmp_path: Path) -> None:
     }
     assert parts["audio front end"][0] + parts["audio blocks"][0] == wanted["audio"]
     assert parts["text embeddings"][0] + parts["text blocks"][0] == wanted["text"]
+
+
+def test_the_encoders_of_a_model_of_ours_are_counted_as_they_are(tmp_path: Path) -> None:
+    model = SerModel.from_pretrained(save_ser_model(tmp_path / "run" / "model"))
+    branches = {name: {"encoder": str(tmp_path / "run"), "frozen": "all"} for name in ("audio", "text")}
+    parts = by_part(described(branches))
+    for name in ("audio", "text"):
+        counted = sum(count for part, (count, _) in parts.items() if part.startswith(name))
+        assert counted == sum(p.numel() for p in getattr(model, name).parameters())
+        assert sum(trained for part, (_, trained) in parts.items() if part.startswith(name)) == 0
 
 
 def test_a_small_vocabulary_is_counted_from_the_training_texts_or_the_assumption_is_said(

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Manifest
@@ -38,10 +39,17 @@ def build_text(config: TextConfig, training: Manifest) -> TextEncoder:
 
 def load_text_encoder(name_or_folder: str | os.PathLike) -> TextEncoder:
     """The text encoder of a checkpoint, or of a model of ours."""
-    folder = model_folder_of(name_or_folder)
-    if not (folder / SETTINGS).is_file() or read_settings(folder).get("format") != MODEL_FORMAT:
+    if our_text_settings(name_or_folder) is None:
         return TextEncoder.from_pretrained(name_or_folder)
-    text = SerModel.from_pretrained(folder).text
-    if text is None:
+    return SerModel.from_pretrained(model_folder_of(name_or_folder)).text
+
+
+def our_text_settings(name_or_folder: str | os.PathLike) -> dict[str, Any] | None:
+    """The size of the text encoder in a model of ours; None for a checkpoint or a name of the hub."""
+    folder = model_folder_of(name_or_folder)
+    settings = read_settings(folder) if (folder / SETTINGS).is_file() else {}
+    if settings.get("format") != MODEL_FORMAT:
+        return None
+    if settings.get("text") is None:
         raise InputError(f"the model in {folder} hears only: it has no text encoder")
-    return text
+    return settings["text"]["config"]
