@@ -14,8 +14,7 @@ import argparse
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import torch
@@ -32,6 +31,10 @@ from multimodal_ser.export.precision import quantize
 from multimodal_ser.models.ser import SerModel
 from multimodal_ser.podcast.engine import Engine
 from multimodal_ser.podcast.jobs import jobs_of
+
+sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
+
+from turns import Ways, processor_seconds, spread
 
 BATCH = 8  # segments, in the naive chain
 CLIPS = 4  # that calibrate int8
@@ -106,7 +109,7 @@ def run(options: argparse.Namespace) -> dict:
     segments = next(iter(engines.values())).score(job).segments
     naive = Naive(SerModel.from_pretrained(folder))
     spans, texts = [(s.start, s.end) for s in segments], [s.text for s in segments]
-    ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.score(media, spans, texts)}
+    ways: Ways = {"naive": lambda: naive.score(media, spans, texts)}
     ways |= {name: lambda engine=engine: engine.score(job) for name, engine in engines.items()}
     return {
         "seconds_of_sound": round(episode.seconds, 1),
@@ -116,27 +119,18 @@ def run(options: argparse.Namespace) -> dict:
     }
 
 
-def measured(ways: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, dict]:
+def measured(ways: Ways, seconds: float, rounds: int) -> dict[str, dict]:
     """By way: how many times real time on one core, and how many times as fast as the first."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            started = time.process_time()
-            way()
-            if number:  # the first time, libraries are imported and memory is taken
-                spent[name].append(time.process_time() - started)
+    spent = processor_seconds(ways, rounds)
     first = next(iter(spent.values()))
-    report = {}
-    for name, times in spent.items():
-        ratios = [base / mine for base, mine in zip(first, times, strict=True)]
-        report[name] = {
+    return {
+        name: {
             "processor_seconds": round(statistics.median(times), 2),
             "times_real_time_per_core": round(seconds / statistics.median(times), 1),
-            "times_as_fast": round(statistics.median(ratios), 2),
-            "least": round(min(ratios), 2),
-            "most": round(max(ratios), 2),
+            **spread("times_as_fast", (base / mine for base, mine in zip(first, times, strict=True))),
         }
-    return report
+        for name, times in spent.items()
+    }
 
 
 def main() -> None:

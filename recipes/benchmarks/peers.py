@@ -17,9 +17,8 @@ Prints JSON: for every way the median of its processor seconds, and how many tim
 import argparse
 import json
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +31,10 @@ from multimodal_ser.bench.parts import TOKENS, noise
 from multimodal_ser.bench.sizes import random_model, random_whisper
 from multimodal_ser.corpora.episode import make_episode
 
-Ways = dict[str, Callable[[], object]]
+sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
+
+from turns import Ways, processor_seconds, spread
+
 LENGTHS = (2.0, 3.1, 4.4, 5.0, 6.7, 8.2, 11.0, 15.0)  # seconds of a batch of sentences
 
 
@@ -54,26 +56,16 @@ def main() -> None:
 
 def measured(ways: Ways, rounds: int) -> dict[str, dict[str, float]]:
     """Processor seconds of each way, and against the first, in the same round."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
-        for run in ways.values():
-            run()  # once for what is allocated at first
-        for _ in range(rounds):
-            for name, run in ways.items():
-                started = time.process_time()
-                run()
-                spent[name].append(time.process_time() - started)
+        spent = processor_seconds(ways, rounds)
     first = next(iter(spent.values()))
-    report = {}
-    for name, seconds in spent.items():
-        ratios = [mine / base for mine, base in zip(seconds, first, strict=True)]
-        report[name] = {
-            "cpu_seconds": round(statistics.median(seconds), 3),
-            "times_the_first": round(statistics.median(ratios), 2),
-            "least": round(min(ratios), 2),
-            "most": round(max(ratios), 2),
+    return {
+        name: {
+            "cpu_seconds": round(statistics.median(times), 3),
+            **spread("times_the_first", (mine / base for mine, base in zip(times, first, strict=True))),
         }
-    return report
+        for name, times in spent.items()
+    }
 
 
 def _plain_distilhubert(encoder: torch.nn.Module) -> torch.nn.Module:
