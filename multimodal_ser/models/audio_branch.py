@@ -22,12 +22,8 @@ from multimodal_ser.models.pretrained import find_pretrained, read_settings
 from multimodal_ser.models.ser import FORMAT as MODEL_FORMAT
 from multimodal_ser.models.ser import SerModel
 
-UNTRAINED = (
-    "mel",
-    "bands",
-    "mockingjay",
-    "npc",
-)  # kinds that an experiment names to start from random weights
+# Kinds that an experiment names to start from random weights, or from none.
+UNTRAINED = ("mel", "bands", "mockingjay", "npc")
 AUDIO_FROZEN = ("nothing", "front_end", "all")
 SETTINGS = encoder_folder.SETTINGS
 

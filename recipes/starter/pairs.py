@@ -3,8 +3,8 @@
     python recipes/starter/pairs.py VOICES EMOBANK_MANIFEST
 
 VOICES is the folder that voices.py wrote. The labels are those of the sound. Texts are EmoBank's training
-sentences. Development pairs are the bare clips of the training speakers
-with EmoBank's development sentences: ten speakers are too few to spend two on choosing an epoch.
+sentences. Development pairs are the bare clips of the training speakers with EmoBank's development sentences:
+ten speakers are too few to spend two on choosing an epoch.
 Writes VOICES/pairs_all.jsonl, and pairs_fold1.jsonl and so on, each without the two speakers of a fold.
 """
 

@@ -7,7 +7,6 @@ CONFIGS=(joined)
 VARIANTS=(1 2 3 4 5)
 VARIANT_MEANING=folds
 TEACHERS=(sentences words)
-SCRIPTS=$(cd "$(dirname "$0")" && pwd)
 
 stage_prepare() {
     [ -n "$CORPUS" ] || fail "--data PATH is needed to prepare"
@@ -17,8 +16,8 @@ stage_prepare() {
 }
 
 stage_voices() {
-    python "$SCRIPTS/voices.py" "$WORK/emodb/manifest.jsonl" "$WORK/synthetic/manifest.jsonl" -o "$WORK/voices"
-    python "$SCRIPTS/pairs.py" "$WORK/voices" "$WORK/emobank/manifest.jsonl"
+    python "$HERE/voices.py" "$WORK/emodb/manifest.jsonl" "$WORK/synthetic/manifest.jsonl" -o "$WORK/voices"
+    python "$HERE/pairs.py" "$WORK/voices" "$WORK/emobank/manifest.jsonl"
 }
 
 # One on EmoBank's sentences, one on VADER's words too.
@@ -32,10 +31,10 @@ stage_teach() {
 stage_texts() {
     [ -n "$CORPUS" ] || fail "--data PATH is needed for the free text"
     local teachers=("${TEACHERS[@]/#/$WORK/runs/teacher/}")
-    python "$SCRIPTS/texts.py" gather "$WORK/emobank/manifest.jsonl" "$CORPUS" "${WORDNET:-/usr/share/wordnet}" \
+    python "$HERE/texts.py" gather "$WORK/emobank/manifest.jsonl" "$CORPUS" "${WORDNET:-/usr/share/wordnet}" \
         -o "$WORK/texts"
-    python "$SCRIPTS/texts.py" begin "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[0]}"
-    python "$SCRIPTS/texts.py" label "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[@]}"
+    python "$HERE/texts.py" begin "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[0]}"
+    python "$HERE/texts.py" label "$WORK/emobank/manifest.jsonl" "$WORK/texts" "${teachers[@]}"
 }
 
 stage_read() {
@@ -53,13 +52,13 @@ stage_join() {
 
 stage_halve() {
     rm -f "$WORK/measured.json"
-    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
+    python "$HERE/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
 }
 
-stage_measure() { python "$SCRIPTS/measure.py" "$WORK" "$WORK/starter"; }
+stage_measure() { python "$HERE/measure.py" "$WORK" "$WORK/starter"; }
 
 stage_finish() {
-    python "$SCRIPTS/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
+    python "$HERE/finish.py" "$WORK" "$WORK/runs/joined/all" "$WORK/starter"
     multimodal-ser evaluate "$WORK/starter" "$WORK/emobank/manifest.jsonl" --split test \
         --train-manifest "$WORK/emobank/manifest.jsonl" -o "$WORK/evaluation"
 }

@@ -35,11 +35,7 @@ from multimodal_ser.utterances import Utterance
 
 LICENCE = "EmoBank CC BY-SA 4.0; WordNet 3.0 licence; VADER MIT; verse public domain"
 TEXT, LABELLED, BEGINNING = "free.jsonl", "labelled.jsonl", "beginning"
-GLOSSES = (
-    "adj",
-    "adv",
-    "verb",
-)  # of nouns, examples alone: glosses of nouns are mostly names of plants and places
+GLOSSES = ("adj", "adv", "verb")  # of nouns examples alone: their glosses mostly explain plants and places
 PIECES, WIDTH, BLOCKS, HEADS = 12_000, 128, 2, 4
 START_SPREAD = 0.05  # standard deviation of the first embeddings
 PART = 2_000  # texts

@@ -1,4 +1,4 @@
-"""Acted German speech with proxy labels, in many acoustic guises, and a synthetic voice: manifests per fold.
+"""Acted German speech with proxy labels, in many acoustic guises, and a synthetic voice: one manifest.
 
     python recipes/starter/voices.py EMODB_MANIFEST SYNTHETIC_MANIFEST -o FOLDER
 
