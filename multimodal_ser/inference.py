@@ -91,15 +91,23 @@ class Predictor:
         first, *others = self.model.readings
         for column, dimension in enumerate(DIMENSIONS):
             columns[dimension] = values[first][:, column]
-            radius = self.radius(first, dimension)
-            columns[f"{dimension}_low"] = values[first][:, column] - radius
-            columns[f"{dimension}_high"] = values[first][:, column] + radius
+            low, high = self.interval(first, dimension, values[first][:, column])
+            columns[f"{dimension}_low"], columns[f"{dimension}_high"] = low, high
         for reading in others:
             for column, dimension in enumerate(DIMENSIONS):
                 columns[f"{reading}_{dimension}"] = values[reading][:, column]
         for column, name in enumerate(self.model.config.classes):
             columns[f"share_{name}"] = shares[:, column]
         return pd.DataFrame(columns)
+
+    def interval(self, reading: str, dimension: str, values: NDArray) -> tuple[NDArray, NDArray]:
+        """Ends of the conformal intervals around values in unit scale; NaN if the model is not calibrated.
+
+        They are cut at the ends of the scale, where no label can lie, but never leave out the value itself.
+        """
+        radius = self.radius(reading, dimension)
+        low, high = np.maximum(values - radius, 0), np.minimum(values + radius, 1)
+        return np.minimum(low, values), np.maximum(high, values)
 
     def radius(self, reading: str, dimension: str) -> float:
         """Half the width of the conformal interval in unit scale; NaN if the model is not calibrated."""

@@ -285,6 +285,15 @@ def test_kinds_of_transcripts_are_found_named_and_refused():
         kinds_of(none, ["asr"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [({"audio": None}, ["fused", "text"]), ({"text": None, "text_source": None}, ["fused", "audio"])],
+)
+def test_a_reading_without_anything_to_read_has_no_row(changes, kept):
+    measured, _ = measured_of(corpus(**changes))
+    assert list(measured["readings"]) == kept
+
+
 def test_a_model_that_only_hears_runs_once(tmp_path):
     stub = Stub(("audio",))
     report = evaluate(stub, manifest_of(corpus()), ["test", "test"], tmp_path, ["all"])

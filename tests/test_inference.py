@@ -95,8 +95,17 @@ def test_the_half_width_is_the_conformal_quantile_of_development_residuals(
     assert json.loads((tmp_path / CALIBRATION).read_text("utf-8")) == made
     again = predictor.predict(examples)
     for name in DIMENSIONS:
-        np.testing.assert_allclose(again[f"{name}_high"] - again[name], made["radius"]["fused"][name])
-        np.testing.assert_allclose(again[name] - again[f"{name}_low"], made["radius"]["fused"][name])
+        value, radius = again[name], made["radius"]["fused"][name]
+        low, high = (value - radius).clip(lower=0), (value + radius).clip(upper=1)
+        np.testing.assert_allclose(again[f"{name}_low"], low.where(low < value, value), atol=1e-7)
+        np.testing.assert_allclose(again[f"{name}_high"], high.where(high > value, value), atol=1e-7)
+
+
+def test_intervals_end_where_the_scale_does_but_hold_their_value(predictor: Predictor) -> None:
+    predictor.calibration = {"radius": {"fused": {"arousal": 0.3}}}
+    low, high = predictor.interval("fused", "arousal", np.array([-0.1, 0.1, 0.5, 0.9, 1.1]))
+    np.testing.assert_allclose(low, [-0.1, 0, 0.2, 0.6, 0.8])
+    np.testing.assert_allclose(high, [0.2, 0.4, 0.8, 1, 1.1])
 
 
 def test_intervals_cover_new_data_of_the_same_kind_as_often_as_they_promise() -> None:

@@ -102,7 +102,9 @@ def test_a_row_is_what_the_model_says_of_that_stretch_and_those_words(
                 found = [row["dimensions"][name][reading] for name in DIMENSIONS]
                 assert found == pytest.approx(alone, abs=1e-5)
         arousal = row["dimensions"]["arousal"]
-        assert arousal["high"] - arousal["fused"] == pytest.approx(RADIUS, abs=2e-6)
+        value = arousal["fused"]
+        assert arousal["low"] == pytest.approx(min(max(value - RADIUS, 0), value), abs=2e-6)
+        assert arousal["high"] == pytest.approx(max(min(value + RADIUS, 1), value), abs=2e-6)
 
 
 def test_batches_by_length_as_on_a_gpu_give_what_each_gives_alone(model: Path, monkeypatch) -> None:

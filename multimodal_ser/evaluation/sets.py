@@ -120,7 +120,7 @@ def measure(
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of one set from its predictions in unit scale; RMSE, means and spreads are on `scale`."""
-    values = Values.of(table, utterances, predictor.model.readings, scale)
+    values = Values.of(table, utterances, _informed_readings(predictor, utterances), scale)
     groups = subgroups(utterances, seconds, training)
     found = {
         "undefined_predictions": int(np.isnan(values.said).any(axis=(0, 1)).sum()),
@@ -133,6 +133,16 @@ def measure(
     if classes := predictor.model.config.classes:
         found["classes"] = class_figures(table, utterances, classes, seed)
     return found
+
+
+def _informed_readings(predictor: Predictor, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """The fullest reading, and of the others those that have something to hear or to read in this set."""
+    first, *others = predictor.model.readings
+    is_there = {
+        "audio": any(u.audio is not None for u in utterances),
+        "text": any(u.text is not None for u in utterances),
+    }
+    return (first, *(reading for reading in others if is_there[reading]))
 
 
 def _has_labels(utterances: Sequence[Utterance], classes: Sequence[str]) -> bool:

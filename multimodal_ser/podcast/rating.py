@@ -132,14 +132,11 @@ class Rater:
         for column, name in enumerate(DIMENSIONS):
             known = {reading: float(rows[column]) for reading, rows in values.items()}
             fused = known.get(used)
-            radius = self.predictor.radius(used, name)
-            has_interval = fused is not None and np.isfinite(radius)
+            low = high = None
+            if fused is not None and np.isfinite(self.predictor.radius(used, name)):
+                low, high = map(float, self.predictor.interval(used, name, np.float64(fused)))
             dimensions[name] = Values(
-                fused,
-                known.get("audio"),
-                known.get("text") if has_words else None,
-                fused - radius if has_interval else None,
-                fused + radius if has_interval else None,
+                fused, known.get("audio"), known.get("text") if has_words else None, low, high
             )
         start, end = round(segment.start, 3), round(segment.end, 3)
         return Scored(start, end, segment.text, segment.speaker, dimensions, source, flags)
