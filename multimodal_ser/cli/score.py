@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+_GPUS = ("/dev/nvidiactl", "/dev/kfd")  # what the drivers of NVIDIA and AMD make
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, with which model, and what is written."""
@@ -91,7 +93,6 @@ def run(arguments: argparse.Namespace) -> int:
         from multimodal_ser.models.packaged import STARTER_IS, starter_folder
         from multimodal_ser.podcast.jobs import jobs_of, shard_of
         from multimodal_ser.podcast.media import recordings
-        from multimodal_ser.podcast.working import Outcome
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: must be at least 1")
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _live(arguments)
     no_transcript = arguments.transcript == "none"
     transcript = Path(arguments.transcript) if arguments.transcript and not no_transcript else None
-    failed: list[Outcome] = []
+    failed: list = []
     if arguments.feed:
         jobs, suffix, failed = _from_feed(arguments)
     else:
@@ -117,12 +118,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _locally(arguments: argparse.Namespace, jobs: list, suffix: str, failed: list):
+    if len(jobs) > 1 and _are_several(arguments):
+        from multimodal_ser.podcast import PRELOADED
+        from multimodal_ser.workers import processes_with
+
+        processes_with(PRELOADED)  # while this process imports torch and loads the model
     from multimodal_ser.inference import chosen_device
     from multimodal_ser.podcast.scoring import score
 
     device = chosen_device(arguments.device).type
     count = arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1)
     return score(jobs, _options(arguments, device, count), suffix, failed)
+
+
+def _are_several(arguments: argparse.Namespace) -> bool:
+    """Whether several processes will score, as far as can be told without torch."""
+    if arguments.jobs:
+        return arguments.jobs > 1
+    is_cpu = arguments.device == "cpu" or (arguments.device == "auto" and not any(map(os.path.exists, _GPUS)))
+    return is_cpu and (os.cpu_count() or 1) > 1
 
 
 def _by_ray(arguments: argparse.Namespace, jobs: list, suffix: str, failed: list):

@@ -4,3 +4,5 @@
 and lets `rating` score it, `timeline` is the result, `summaries` says it in a few numbers, `writers` writes
 it, `scoring` does all that for many episodes and can be killed at any time.
 """
+
+PRELOADED = f"{__name__}.preloaded"  # what processes that score have in common, see `workers`

@@ -1,14 +1,14 @@
 """Episodes spread over the processes of this machine: `in_processes`."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 
+from multimodal_ser.podcast import PRELOADED
 from multimodal_ser.podcast.jobs import Job
 from multimodal_ser.podcast.working import Outcome, ScoreOptions, Worker
-from multimodal_ser.workers import leave_with_parent
+from multimodal_ser.workers import begin, end_server, processes_with
 
 DIED = "the process that scored it died, probably for want of memory; try --jobs 1"
 
@@ -25,6 +25,7 @@ def in_processes(jobs: Sequence[Job], options: ScoreOptions, worker: Worker) -> 
             del missing[outcome.job.name]
             yield outcome
     except BrokenProcessPool:
+        end_server()  # it may have died with them
         for job in missing.values():  # one of these ends its process: each by itself
             try:
                 yield from _by_pool([job], options, 1)
@@ -34,8 +35,8 @@ def in_processes(jobs: Sequence[Job], options: ScoreOptions, worker: Worker) -> 
 
 def _by_pool(jobs: Sequence[Job], options: ScoreOptions, count: int) -> Iterator[Outcome]:
     threads = max(1, (os.cpu_count() or 1) // count)
-    context = get_context("spawn")  # not forked: the libraries' threads would not survive it
-    with ProcessPoolExecutor(count, context, _start, (options, threads)) as workers:
+    given = (options, threads, dict(os.environ))
+    with ProcessPoolExecutor(count, processes_with(PRELOADED), _start, given) as workers:
         try:
             futures: list[Future] = [workers.submit(_do_in_worker, job) for job in jobs]
             for future in as_completed(futures):
@@ -48,11 +49,14 @@ def _by_pool(jobs: Sequence[Job], options: ScoreOptions, count: int) -> Iterator
 _worker: Worker | None = None  # of a worker process
 
 
-def _start(options: ScoreOptions, threads: int) -> None:
+def _start(options: ScoreOptions, threads: int, environment: Mapping[str, str]) -> None:
     global _worker
-    leave_with_parent()
+    begin(environment)
     _worker = Worker(options, threads)
 
 
 def _do_in_worker(job: Job) -> Outcome:
-    return _worker.do(job)
+    try:
+        return _worker.do(job)
+    except BaseException:  # interrupted, as anything else is an outcome: another job waits here already
+        os._exit(1)

@@ -2,8 +2,10 @@
 
     python recipes/benchmarks/scaling.py WORK [--model starter] [--only workers length] [--hours 10]
 
-workers   episodes of equal length by one worker process and by two, in turns. Given are seconds on the clock,
-          whole and without start-up, which as many half-minute episodes measure.
+workers   episodes of equal length by one worker process and by two, in turns, and by one that is held to one
+          core: a single worker decodes ahead on another core if that is free. Given are seconds on the clock,
+          whole and without start-up, which as many half-minute episodes measure, seconds of processor, and
+          how many cores were at work.
 length    one recording of many hours against the same sound as single episodes, before and after it, by one
           worker: seconds of processor per hour of sound without start-up, and the largest memory.
 
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +34,7 @@ from multimodal_ser.corpora.episode_files import vtt
 
 SHORT_MINUTES = 0.5  # of episodes that cost little but the start
 MIB = 2**20
+WAYS = {"one worker": (1, False), "one worker on one core": (1, True), "two workers": (2, False)}
 RATE = 16_000
 
 
@@ -42,7 +46,7 @@ class Cost(NamedTuple):
     peak: float  # MiB
 
 
-def score(media: Path, output: Path, model: str, jobs: int) -> Cost:
+def score(media: Path, output: Path, model: str, jobs: int, on_one_core: bool = False) -> Cost:
     """`score` in a process of its own, from nothing."""
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "multimodal_ser", "score", str(media), "-o", str(output)]
@@ -52,6 +56,7 @@ def score(media: Path, output: Path, model: str, jobs: int) -> Cost:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=_hold_to_one_core if on_one_core else None,
     )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -59,6 +64,10 @@ def score(media: Path, output: Path, model: str, jobs: int) -> Cost:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; run it to see why")
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / MIB)
+
+
+def _hold_to_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def repeated(episode: Episode, path: Path, times: int) -> float:
@@ -103,23 +112,41 @@ def by_workers(options: argparse.Namespace, episode: Episode, short: Episode) ->
         "whole": copies(episode, options.work / f"{count}_long", count),
         "start": copies(short, options.work / f"{count}_short", count),
     }
-    clocks: dict[tuple[str, int], list[float]] = {}
+    costs: dict[tuple[str, str], list[Cost]] = {}
     for _ in range(options.rounds):
-        for jobs in (1, 2):
+        for way, (jobs, on_one_core) in WAYS.items():
             for name, folder in folders.items():
-                cost = score(folder, options.work / "out", options.model, jobs)
-                clocks.setdefault((name, jobs), []).append(cost.clock)
-    rows = list(zip(*(clocks[name, jobs] for name in ("whole", "start") for jobs in (1, 2)), strict=True))
-    return {
-        "episodes": count,
-        "seconds_by_one": _spread([one for one, *_ in rows]),
-        "seconds_by_two": _spread([two for _, two, *_ in rows]),
-        "times_faster_whole": _spread([one / two for one, two, *_ in rows]),
-        "times_faster_without_start_up": _spread(
-            [(one - start_one) / (two - start_two) for one, two, start_one, start_two in rows]
-        ),
-        "load": os.getloadavg()[0],
+                cost = score(folder, options.work / "out", options.model, jobs, on_one_core)
+                costs.setdefault((way, name), []).append(cost)
+    return {"episodes": count, **_compared(costs), "load": os.getloadavg()[0]}
+
+
+def _compared(costs: Mapping[tuple[str, str], Sequence[Cost]]) -> dict:
+    """Per way what it costs, and how much faster two workers are, each within a round."""
+    whole, start = ({way: costs[way, name] for way in WAYS} for name in ("whole", "start"))
+    work = {  # without start-up
+        way: [Cost(a.clock - b.clock, a.processor - b.processor, a.peak) for a, b in zip(*pair, strict=True)]
+        for way, pair in ((way, (whole[way], start[way])) for way in WAYS)
     }
+    found: dict[str, dict] = {
+        way: {
+            "clock_seconds": _spread([cost.clock for cost in whole[way]]),
+            "processor_seconds": _spread([cost.processor for cost in whole[way]]),
+            "start_up_clock_seconds": _spread([cost.clock for cost in start[way]]),
+            "start_up_processor_seconds": _spread([cost.processor for cost in start[way]]),
+            "cores_at_work_without_start_up": _spread([cost.processor / cost.clock for cost in work[way]]),
+        }
+        for way in WAYS
+    }
+    two = list(WAYS)[-1]
+    for way in list(WAYS)[:-1]:
+        found[f"{two} against {way}"] = {
+            f"times_faster_{name}": _spread(
+                [a.clock / b.clock for a, b in zip(of[way], of[two], strict=True)]
+            )
+            for name, of in (("whole", whole), ("without_start_up", work))
+        }
+    return found
 
 
 def by_length(options: argparse.Namespace, episode: Episode, short: Episode) -> dict:
