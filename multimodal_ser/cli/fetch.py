@@ -1,6 +1,7 @@
 """`multimodal-ser fetch`."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from multimodal_ser.errors import InputError
+    from multimodal_ser.errors import InputError, SomeFailed
     from multimodal_ser.installation import explained_imports
 
     with explained_imports():
@@ -29,8 +30,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"--revision is for a single name, not for {len(arguments.names) or 'the default names'}"
         )
-    for name in arguments.names or DEFAULTS:
-        fetched = fetch(name, arguments.output, arguments.revision)
+    names, failed = arguments.names or DEFAULTS, []
+    for name in names:
+        try:
+            fetched = fetch(name, arguments.output, arguments.revision)
+        except InputError as error:
+            if len(names) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
         done = "fetched" if fetched.new else "here already"
         print(f"{name}: {done}, {fetched.bytes / 1e6:.1f} MB; give {fetched.path} instead of the name")
+    if failed:
+        raise SomeFailed(f"{', '.join(failed)}; the same command fetches what is missing")
     return 0
