@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from multimodal_ser import __version__, settings
 from multimodal_ser import config as module
 from multimodal_ser.cache import hash_file
+from multimodal_ser.cli import main
 from multimodal_ser.config import (
     AudioConfig,
     ModelConfig,
@@ -335,6 +337,21 @@ def test_a_run_killed_three_times_and_stopped_once_ends_bit_for_bit_like_one_tha
     assert train("run")[0] == 0
     for name in ("history.jsonl", "model/model.safetensors", "model/calibration.json"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("development", "named"), [("development", "development data"), (None, "the training data itself")]
+)
+def test_train_says_what_its_best_score_was_measured_on(
+    development: str | None, named: str, manifest: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    experiment = tmp_path / "experiment.yaml"
+    values = small_runs.values(manifest, data={"development": development})
+    experiment.write_text(settings.dump(values), encoding="utf-8")
+    ended = SimpleNamespace(best_score=0.5, best_step=2, step=3)
+    monkeypatch.setattr(module, "run", lambda *_: ended)
+    assert main(["train", str(experiment), "-o", str(tmp_path / "run")]) == 0
+    assert f"best score 0.5000 on {named} at step 2 of 3" in capsys.readouterr().out
 
 
 def test_dimensions_of_the_history_are_named(finished: Path) -> None:

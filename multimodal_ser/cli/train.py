@@ -24,8 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     experiment = config.load_config(arguments.config, arguments.set)
     progress = config.run(experiment, arguments.output_dir, arguments.restart)
+    measured_on = "development data" if experiment.data.development else "the training data itself"
     print(
-        f"best score {progress.best_score:.4f} on development data at step {progress.best_step} "
+        f"best score {progress.best_score:.4f} on {measured_on} at step {progress.best_step} "
         f"of {progress.step}; what was trained is {arguments.output_dir}/model"
     )
     return 0
