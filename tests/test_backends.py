@@ -1,6 +1,7 @@
 """Reduced precision is used only where its gate was passed, for the same weights, and says why if not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,7 @@ def test_the_gate_opens_at_a_small_loss_of_concordance_and_shuts_at_a_large_one(
     shifted = (0.5 + (values - 0.5) * 0.85).mean() - values.mean()
     ratio = 2 * 0.85 / (1 + 0.85**2 + shifted**2 / values.var())
     assert verdict["ccc_drop"]["valence"] == pytest.approx(1 - ratio, abs=1e-9)
+    assert verdict["ccc"]["valence"] == pytest.approx(1)
     assert verdict["why"] == f"CCC of valence falls by {1 - ratio:.4f}"
 
 
@@ -159,6 +161,49 @@ def test_measured_on_a_manifest_bfloat16_is_near_the_network_but_not_it(model, m
     predictor, chosen = load(model, "torch-bf16", "cpu")
     assert chosen.backend == ("torch-bf16" if verdict["passed"] else "torch-fp32")
     assert predictor.name == Predictor.load(model, "cpu").name
+
+
+def test_bfloat16_is_judged_without_a_processor_that_has_it_if_asked(model, manifest, monkeypatch):
+    monkeypatch.setattr(choice, "_without_bfloat16", lambda device: "none here")
+    with pytest.raises(InputError, match="no backend can be judged here: torch-bf16: none here"):
+        run_gate(model, manifest, "small", manifest.root / "cache")
+    found = run_gate(model, manifest, "small", manifest.root / "cache", emulate=True)
+    assert set(found["verdicts"]) == {"torch-bf16"}
+    assert choose(model, "torch-bf16").refused == {"torch-bf16": "none here"}, "judged, and still not used"
+
+
+@pytest.fixture
+def reader(manifest: Manifest, tmp_path: Path) -> Path:
+    """A model of words alone."""
+    torch.manual_seed(0)
+    build_model(
+        parse(ModelConfig, {**small_runs.MODEL, "audio": None, "fusion": "text"}), manifest
+    ).save_pretrained(tmp_path / "reader")
+    return tmp_path / "reader"
+
+
+def test_openvino_has_nothing_to_do_for_a_model_of_words_alone(reader):
+    for name in ("openvino-bf16", "openvino-int8"):
+        assert "this model has none; ort-int8 runs the words" in unavailable(reader, name)
+
+
+@pytest.mark.slow  # torch takes long to trace even a tiny network
+def test_a_model_of_words_alone_is_exported_judged_and_run_in_int8_without_any_sound(
+    reader, manifest, with_bfloat16
+):
+    pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+    from multimodal_ser.export import export_model
+
+    written = replace(manifest, utterances=[replace(u, audio=None) for u in manifest.utterances])
+    parity = export_model(reader, reader / ONNX_FOLDER, ("bf16", "int8"), written, clips=8)
+    assert parity["clips"] == "the words of 16 utterances"
+    assert parity["precisions"]["fp32"]["max"] < 1e-5 < parity["precisions"]["int8"]["max"]
+    found = run_gate(reader, written, "small")
+    assert set(found["verdicts"]) == {"torch-bf16", "ort-int8"}
+    deviation = found["verdicts"]["ort-int8"]["mean_absolute_deviation"]
+    assert 0 < max(deviation.values()) < 0.05, "16 channels lose more than a real network"
+    write_gate(reader, {"ort-int8": {"passed": True}}, "a set")
+    assert choose(reader, "auto").backend == "ort-int8"
 
 
 @pytest.mark.slow  # torch takes 25 s to trace even a tiny network

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from multimodal_ser.cache import hash_file
 from multimodal_ser.config import ModelConfig, build_model
 from multimodal_ser.errors import InputError
 from multimodal_ser.export import export_model
+from multimodal_ser.export.clips import of_manifest
 from multimodal_ser.export.parity import LENGTHS, check_exact
 from multimodal_ser.export.precision import _bfloat16, halve_weights
 from multimodal_ser.manifests import Manifest, read
@@ -168,6 +170,18 @@ def test_a_folder_without_its_record_is_not_whole(tmp_path):
 def test_int8_without_real_audio_is_refused(model, tmp_path):
     with pytest.raises(InputError, match="int8 needs real audio"):
         export_model(model, tmp_path, ("int8",))
+
+
+def test_a_model_that_hears_nothing_is_compared_on_words_and_calibrated_on_nothing(manifest):
+    silent = [replace(utterance, audio=None) for utterance in manifest.utterances]
+    clips = of_manifest(replace(manifest, utterances=silent), 4, seed=0, hears=False)
+    assert clips.source == "the words of 8 utterances"
+    assert not clips.calibration
+    assert {clip.text for clip in clips.measuring} <= {utterance.text for utterance in silent}
+    assert len(clips.measuring) == 8
+    mute = replace(manifest, utterances=[replace(utterance, text=None) for utterance in silent])
+    with pytest.raises(InputError, match="no utterance of the manifest has words"):
+        of_manifest(mute, 4, seed=0, hears=False)
 
 
 def test_a_graph_that_is_not_the_network_is_refused():

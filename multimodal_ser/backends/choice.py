@@ -74,6 +74,8 @@ def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
         return None if precision == "fp32" else _without_bfloat16(device)
     if device != "cpu":
         return f"it runs on the processor, the model on {device}"
+    if runtime == "openvino" and read_settings(folder).get("audio") is None:
+        return "it would run the audio branch, and this model has none; ort-int8 runs the words"
     module = {"ort": "onnxruntime", "openvino": "openvino"}[runtime]
     for needed, extra in ((module, runtime.replace("ort", "onnx")), ("onnxruntime", "onnx")):
         if find_spec(needed) is None:

@@ -56,7 +56,7 @@ def judge(reference: "pd.DataFrame", found: "pd.DataFrame", utterances: list[Utt
         raise InputError(f"the gate was given {len(reference)} utterances; a verdict needs {FEWEST} or more")
     columns = [c for c in reference if c in DIMENSIONS or c.split("_")[-1] in DIMENSIONS]
     deviation = {c: float(np.abs(found[c] - reference[c]).mean()) for c in columns}
-    drops = {}
+    drops, concordance = {}, {}
     for column in columns:
         labels = _labels(utterances, column.split("_")[-1])
         known = ~np.isnan(labels)
@@ -64,7 +64,7 @@ def judge(reference: "pd.DataFrame", found: "pd.DataFrame", utterances: list[Utt
             before, after = (
                 ccc(table[column].to_numpy()[known], labels[known]) for table in (reference, found)
             )
-            drops[column] = float(before - after)
+            concordance[column], drops[column] = float(before), float(before - after)
     # NaN passes no comparison: a backend that says NaN fails.
     bad = [f"CCC of {c} falls by {drop:.4f}" for c, drop in drops.items() if not drop < LARGEST_DROP]
     if not drops:
@@ -74,8 +74,9 @@ def judge(reference: "pd.DataFrame", found: "pd.DataFrame", utterances: list[Utt
         "why": "; ".join(bad)
         or f"{'no CCC falls' if drops else 'no value deviates'} by more than is allowed",
         "utterances": len(reference),
-        "ccc_drop": {c: drop if np.isfinite(drop) else None for c, drop in drops.items()},
-        "mean_absolute_deviation": {c: d if np.isfinite(d) else None for c, d in deviation.items()},
+        "ccc": _finite(concordance),
+        "ccc_drop": _finite(drops),
+        "mean_absolute_deviation": _finite(deviation),
     }
 
 
@@ -92,6 +93,10 @@ def write_gate(folder: Path, verdicts: dict[str, Any], data: str) -> None:
             "backends": verdicts,
         },
     )
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 def _labels(utterances: list[Utterance], dimension: str) -> np.ndarray:

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="of this process; as many as torch takes if not given")
     parser.add_argument("--json", metavar="FILE", help="keep the figures")
     parser.add_argument("--figure", metavar="FILE", help="draw where an hour of audio goes: .png or .svg")
+    parser.add_argument(
+        "--emulate",
+        action="store_true",
+        help="let the gate judge bfloat16 on a processor without it, at many times the cost",
+    )
     parser.add_argument("--split", help="set of the gate's manifest; all if not given")
     parser.add_argument("--audio-root", metavar="DIR", help="where the audio lies, if the corpus has moved")
 
@@ -85,12 +90,14 @@ def _gate(arguments: argparse.Namespace) -> int:
     if arguments.split:
         manifest = manifest.split(arguments.split)
     name = f"{manifest.header.corpus}, {arguments.split or 'all sets'}"
-    found = run_gate(arguments.model, manifest, name)
+    found = run_gate(arguments.model, manifest, name, emulate=arguments.emulate)
     for backend, verdict in found["verdicts"].items():
         said = "passed" if verdict["passed"] else "failed"
         print(f"{backend:14} {said}: {verdict['why']}")
         for reading, drop in verdict["ccc_drop"].items():
-            print(f"  {reading:16} CCC falls by {'NaN' if drop is None else format(drop, '.4f')}")
+            of = verdict["ccc"][reading]
+            said = " of ".join("NaN" if v is None else format(v, ".4f") for v in (drop, of))
+            print(f"  {reading:16} CCC falls by {said}")
         for reading, value in verdict["mean_absolute_deviation"].items():
             print(
                 f"  {reading:16} deviates by {'NaN' if value is None else format(value, '.4f')} in the mean"

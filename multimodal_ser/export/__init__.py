@@ -34,12 +34,13 @@ def export_model(
 
     manifest: real audio and words; `clips` utterances of it calibrate int8, as many others measure parity.
     """
-    _check(precisions, manifest, clips)
     folder, output = model_folder(folder), Path(output)
+    model = SerModel.from_pretrained(folder)
+    hears = model.audio is not None
+    _check(precisions, manifest, clips, hears)
     output.mkdir(parents=True, exist_ok=True)
     (output / RECORD).unlink(missing_ok=True)  # it comes last: a folder without it is not whole
-    model = SerModel.from_pretrained(folder)
-    heard = noise(seed) if manifest is None else of_manifest(manifest, clips, seed)
+    heard = noise(seed) if manifest is None else of_manifest(manifest, clips, seed, hears)
     parts = write_parts(SerModel.from_pretrained(folder), output)
     if "bf16" in precisions:
         for part in parts:
@@ -59,10 +60,10 @@ def export_model(
     return parity
 
 
-def _check(precisions: Sequence[str], manifest: Manifest | None, clips: int) -> None:
+def _check(precisions: Sequence[str], manifest: Manifest | None, clips: int, hears: bool) -> None:
     if unknown := [name for name in precisions if name not in PRECISIONS]:
         raise InputError(f"unknown precision '{unknown[0]}'; known: {', '.join(PRECISIONS)}")
-    if "int8" in precisions and manifest is None:
+    if "int8" in precisions and manifest is None and hears:
         raise InputError(
             "int8 needs real audio to find its ranges: give --manifest, such as that of training"
         )

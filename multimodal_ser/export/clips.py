@@ -43,11 +43,16 @@ def noise(seed: int, count: int = 8, seconds: float = 10.0) -> Clips:
     return Clips([], [Clip(sound, "well this is what somebody said") for sound in sounds], "noise")
 
 
-def of_manifest(manifest: Manifest, count: int, seed: int) -> Clips:
-    """`count` utterances of a manifest to calibrate on, and up to as many others to compare on."""
+def of_manifest(manifest: Manifest, count: int, seed: int, hears: bool = True) -> Clips:
+    """`count` utterances of a manifest to calibrate on, and up to as many others to compare on.
+
+    hears: a model that does not takes words alone, and nothing of it is calibrated.
+    """
     order = np.random.default_rng(seed).permutation(len(manifest))[: 2 * count]
     chosen = {manifest.utterances[index].id for index in order}
     part = manifest.select(lambda utterance: utterance.id in chosen)
+    if not hears:
+        return _of_words([utterance.text for utterance in part.utterances if utterance.text])
     store = decode(part)
     clips = [
         Clip(
@@ -62,3 +67,10 @@ def of_manifest(manifest: Manifest, count: int, seed: int) -> Clips:
     kept = min(count, (len(clips) + 1) // 2)
     source = f"{len(clips)} utterances of a manifest, {kept} of them for calibration"
     return Clips(clips[:kept], clips[kept:] or clips, source)
+
+
+def _of_words(texts: list[str]) -> Clips:
+    if not texts:
+        raise InputError("no utterance of the manifest has words, and the model hears nothing else")
+    silence = np.zeros(0, np.float32)
+    return Clips([], [Clip(silence, text) for text in texts], f"the words of {len(texts)} utterances")
