@@ -140,7 +140,8 @@ def _clips(store: AudioStore, chunk: Sequence[int]) -> list[list[str | int]]:
 def _hash_of(encoder: HubertEncoder) -> str:
     """Everything that decides what the front end says."""
     network = encoder.network
-    options = f"{encoder.config.normalise_input} {network.config.conv_kernel} {network.config.conv_stride}"
+    kernels, strides = list(network.config.conv_kernel), list(network.config.conv_stride)
+    options = f"{encoder.config.normalise_input} {kernels} {strides}"
     parts = [options.encode()]
     for name, weight in network.feature_extractor.state_dict().items():
         parts += [name.encode(), weight.detach().cpu().contiguous().numpy().tobytes()]

@@ -2,7 +2,7 @@
 
 torchaudio is the weak link. Version 2.11 is the last one and it is built for one CUDA version: beside a torch
 for another CUDA version, or one without CUDA, its import raises. `transformers` imports torchaudio wherever
-it is installed, so HuBERT then fails to import too, with a message that names neither. What imports such a
+it is installed, so Whisper then fails to import too, with a message that names neither. What imports such a
 library does it under `explained_imports()`, so that all of them say the same words.
 """
 
@@ -142,7 +142,7 @@ def explain_import_error(error: BaseException) -> InputError:
     culprit = import_culprit(error)
     what = first_cause(error)
     if culprit == "torchaudio":
-        effect = "transformers imports torchaudio if it is installed, so speech encoders do not load either"
+        effect = "transformers imports torchaudio if it is installed, so Whisper encoders do not load either"
         return InputError(f"torchaudio cannot be imported ({what}). {torchaudio_reason()}; {effect}. "
                           f"Mend it with: {torchaudio_command()}")  # fmt: skip
     if culprit == "torch":

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from safetensors import safe_open
-from tiny_checkpoints import save_ser_model
+from tiny_checkpoints import save_hubert_ser_model, save_ser_model
 
 import multimodal_ser
 from multimodal_ser import audio, licences
@@ -51,18 +51,23 @@ def episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scoring_voice_and_words_imports_nothing_heavy_but_torch(episode: Path, tmp_path: Path) -> None:
-    arguments = ["score", str(episode), "-o", str(tmp_path)]
+    models = {"starter": "starter", "hubert": str(save_hubert_ser_model(tmp_path / "model"))}
+    calls = [
+        ["score", str(episode), "--model", model, "-o", str(tmp_path / name)]
+        for name, model in models.items()
+    ]
     program = (
         "import sys\n"
         "from multimodal_ser.cli import main\n"
-        f"code = main({arguments!r})\n"
+        f"codes = [main(arguments) for arguments in {calls!r}]\n"
         f"heavy = sorted(set(sys.modules) & set({NOT_TO_SCORE!r}))\n"
-        "assert (code, heavy) == (0, []), (code, heavy)\n"
+        "assert (codes, heavy) == ([0, 0], []), (codes, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "talk.emotion.csv").open(encoding="utf-8") as file:
-        assert any(row["text_valence"] for row in csv.DictReader(file))
+    for name in models:
+        with (tmp_path / name / "talk.emotion.csv").open(encoding="utf-8") as file:
+            assert any(row["text_valence"] for row in csv.DictReader(file))
 
 
 def test_the_folder_is_small_and_says_what_it_is() -> None:

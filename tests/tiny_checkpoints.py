@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from multimodal_ser.config import load_config
+from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.text import TextEncoder
@@ -83,6 +84,19 @@ def save_ser_model(folder: Path, seed: int = 0) -> Path:
     mel = MelEncoder(MelConfig(bands=12, width=16, blocks=1, heads=2, feedforward=16))
     text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
     SerModel(SerConfig(width=16, heads=2), mel, text).save_pretrained(folder)
+    return folder
+
+
+def save_hubert_ser_model(folder: Path) -> Path:
+    """An untrained network that hears by a small HuBERT and reads."""
+    torch.manual_seed(0)
+    sizes = {
+        "model_type": "hubert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embedding_groups": 2,
+    }  # fmt: skip
+    audio = HubertEncoder.from_config({"network": sizes, "normalise_input": True})
+    text = TextEncoder.small(["good and bad words that people say"], 16, 1, 2)
+    SerModel(SerConfig(width=16, heads=2), audio, text).save_pretrained(folder)
     return folder
 
 

@@ -24,7 +24,7 @@ from multimodal_ser.installation import first_cause, import_culprit, module_of
 PROBE_TIMEOUT = 180.0  # seconds for a whole list; a cold disk needs a minute for torch alone
 LAST_TIMEOUT = 10.0  # seconds that the rest of a list is given at least, once that is used up
 # Names that must be reachable: transformers loads its models only when they are asked for.
-WANTED_NAMES = {"transformers": ("HubertModel", "AutoModel", "AutoTokenizer"), "torch": ("Tensor",)}
+WANTED_NAMES = {"transformers": ("WhisperModel", "AutoModel", "AutoTokenizer"), "torch": ("Tensor",)}
 _BYTES_PER_GIB = 1 << 30
 # The other process gets our module search path, whatever folder it starts in.
 _CHILD = (

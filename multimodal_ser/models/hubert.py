@@ -1,7 +1,8 @@
 """HuBERT, DistilHuBERT, wav2vec 2.0 and WavLM checkpoints as audio encoders that do not feel padding.
 
-The parts are those of transformers (hub name or local folder, `ntu-spml/distilhubert` by default); the pass
-through them is ours, because theirs lets padding change a clip: where the first convolution is followed by a
+Checkpoints in the layout of transformers (hub name or local folder, `ntu-spml/distilhubert` by default) are
+read and written, but the networks are our own (`wav2vec`). transformers takes longer to import than a short
+clip takes to score, and its pass lets padding change a clip: where the first convolution is followed by a
 group norm (all base models, DistilHuBERT), mean and variance are taken over the padded time axis, and an
 attention mask does not help. Here
 - the waveform is normalised over its valid samples, if the checkpoint asks for that, and zero behind them;
@@ -22,7 +23,7 @@ Papers: arXiv 2106.07447 (HuBERT), 2110.01900 (DistilHuBERT), 2006.11477 (wav2ve
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, Wav2Vec2FeatureExtractor
-from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly, mask_from_lengths
 from multimodal_ser.models.hubert_pretrained import (
     MASK_VECTOR,
     SAMPLE_RATE,
-    parse_settings,
     read_checkpoint,
     wants_normalised_input,
+    write_checkpoint,
 )
 from multimodal_ser.models.pretrained import find_pretrained
+from multimodal_ser.models.wav2vec import GatedAttention, Wav2Vec
+from multimodal_ser.models.wav2vec_config import Wav2VecConfig
 
 DEFAULT_CHECKPOINT = "ntu-spml/distilhubert"
 NORMALISATION_FLOOR = 1e-7  # added to the variance of a waveform, as in transformers
@@ -51,7 +52,7 @@ NORMALISATION_FLOOR = 1e-7  # added to the variance of a waveform, as in transfo
 class HubertEncoderConfig:
     """What `HubertEncoder` is made from."""
 
-    network: dict[str, Any] = field(hash=False)  # transformers' own config.json
+    network: dict[str, Any] = field(hash=False)  # the content of a checkpoint's config.json
     normalise_input: bool  # zero mean and unit variance per clip: the checkpoint's `do_normalize`
     frozen_front_end: bool = True  # the convolutions take no gradient
     spec_augment: bool = False  # mask spans in training, by the network's own `mask_*` settings
@@ -66,21 +67,15 @@ class HubertEncoder(AudioEncoder):
 
     def __init__(self, config: HubertEncoderConfig) -> None:
         super().__init__()
-        settings = parse_settings(config.network)
-        attention = "eager" if settings.model_type == "wavlm" else "sdpa"
-        self.network = AutoModel.from_config(settings, attn_implementation=attention)
-        for block in self.network.encoder.layers:
-            if isinstance(block.attention, WavLMAttention):
-                # Same weights, other arithmetic: theirs keeps all attention weights and averages them.
-                block.attention.__class__ = _WavLMAttention
+        settings = Wav2VecConfig.from_settings(config.network)
+        self.network = Wav2Vec(settings)
         if not config.final_norm and settings.do_stable_layer_norm:
             self.network.encoder.layer_norm = nn.Identity()
         self.config = replace(config, network=settings.to_dict())
         self.width = settings.hidden_size
         self.num_layers = settings.num_hidden_layers
         self.frame_rate = SAMPLE_RATE / math.prod(settings.conv_stride)
-        self._convolutions = list(zip(settings.conv_kernel, settings.conv_stride, strict=True))
-        self.shortest = _receptive_field(self._convolutions)
+        self.shortest = _receptive_field(zip(settings.conv_kernel, settings.conv_stride, strict=True))
         if config.frozen_front_end:
             self.freeze_front_end()
         if not config.spec_augment and hasattr(self.network, MASK_VECTOR):
@@ -118,10 +113,7 @@ class HubertEncoder(AudioEncoder):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint folder that transformers can load as well."""
-        self.network.save_pretrained(folder)
-        Wav2Vec2FeatureExtractor(
-            sampling_rate=SAMPLE_RATE, do_normalize=self.config.normalise_input, return_attention_mask=True
-        ).save_pretrained(folder)
+        write_checkpoint(Path(folder), self.network, self.config.normalise_input)
 
     def freeze_front_end(self) -> None:
         self.network.feature_extractor.requires_grad_(False)
@@ -129,8 +121,8 @@ class HubertEncoder(AudioEncoder):
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         lengths = self._heard_lengths(lengths)
-        for kernel, stride in self._convolutions:
-            lengths = _convolved(lengths, kernel, stride)
+        for layer in self.network.feature_extractor.conv_layers:
+            lengths = layer.frames(lengths)
         return lengths
 
     def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
@@ -143,16 +135,8 @@ class HubertEncoder(AudioEncoder):
         """
         kept = waveforms.requires_grad or not self.config.frozen_front_end
         with torch.set_grad_enabled(torch.is_grad_enabled() and kept):
-            signal = self._prepare(waveforms, lengths)[:, None]
-            lengths = self._heard_lengths(lengths)
-            layers = self.network.feature_extractor.conv_layers
-            for layer, (kernel, stride) in zip(layers, self._convolutions, strict=True):
-                lengths = _convolved(lengths, kernel, stride)
-                if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
-                    signal = layer.activation(_group_norm(layer.layer_norm, layer.conv(signal), lengths))
-                else:
-                    signal = layer(signal)
-        return signal.transpose(1, 2), lengths
+            signal = self._prepare(waveforms, lengths)
+            return self.network.feature_extractor(signal, self._heard_lengths(lengths))
 
     def forward_from_front_end(
         self,
@@ -168,15 +152,12 @@ class HubertEncoder(AudioEncoder):
         count = self.blocks_to_run(last_layer)
         encoder = self.network.encoder
         mask = mask_from_lengths(frame_lengths, features.shape[1])
-        hidden = self.network.feature_projection(
-            features.to(self.network.feature_projection.projection.weight.dtype)
-        )
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = self.network.feature_projection(features)
         if hide is not None:
             vector = self.network.masked_spec_embed.to(hidden.dtype)
             hidden = torch.where(hide[..., None], vector, hidden)
         hidden = self._mask_spans(hidden, frame_lengths).masked_fill(~mask[..., None], 0)
-        hidden = hidden + _positions(encoder.pos_conv_embed, hidden, mask)
+        hidden = hidden + encoder.pos_conv_embed(hidden, mask)
         if not self._pre_norm:
             hidden = encoder.layer_norm(hidden)
         layers = self._run_blocks(encoder.dropout(hidden), mask, count)
@@ -188,19 +169,17 @@ class HubertEncoder(AudioEncoder):
         layers = [hidden]
         # A clip without a valid frame attends everywhere: its output means nothing, but must not be NaN.
         heard = mask | ~mask.any(1, keepdim=True)
-        position_bias = None
-        for block in self.network.encoder.layers[:count]:
-            if isinstance(block.attention, WavLMAttention):
-                hidden, position_bias = block(hidden, attention_mask=heard, position_bias=position_bias)[:2]
-            else:
-                output = block(hidden, attention_mask=heard[:, None, None, :])
-                hidden = output[0] if isinstance(output, tuple) else output
-            layers.append(hidden)
+        blocks = self.network.encoder.layers[:count]
+        places = None
+        if count and isinstance(blocks[0].attention, GatedAttention):
+            places = blocks[0].attention.places(hidden.shape[1])
+        for block in blocks:
+            layers.append(block(layers[-1], heard, places))
         return layers
 
     @property
     def _pre_norm(self) -> bool:
-        return bool(self.network.config.do_stable_layer_norm)
+        return self.network.config.do_stable_layer_norm
 
     def _heard_lengths(self, lengths: Tensor) -> Tensor:
         """Samples that the convolutions see of each clip: short clips are extended by silence."""
@@ -257,59 +236,9 @@ def draw_spans(lengths: Tensor, size: int, probability: float, span: int, min_sp
     return F.max_pool1d(F.pad(begins[:, None], (span - 1, 0)), span, stride=1)[:, 0].bool()
 
 
-class _WavLMAttention(WavLMAttention):
-    """WavLM's attention with its gated position bias, in one fused call."""
-
-    def torch_multi_head_self_attention(
-        self, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor, *_: Any
-    ) -> tuple[Tensor, None]:
-        batch, frames, width = hidden_states.shape
-        query, key, value = (
-            project(hidden_states).view(batch, frames, self.num_heads, -1).transpose(1, 2)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        bias = gated_position_bias.view(batch, self.num_heads, frames, frames).to(query.dtype)
-        if attention_mask is not None:
-            bias = bias.masked_fill(~attention_mask.bool()[:, None, None, :], -torch.inf)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
-        return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, width)), None
-
-
-def _group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
-    """Group norm with one group per channel over valid frames; signal (B, channels, T) is overwritten.
-
-    Mean first, then the variance of what is left: one pass over squares would cancel where a recording has an
-    offset many times its loudness. In place, because this is the largest activation of the whole network.
-    """
-    with torch.autocast(signal.device.type, enabled=False):
-        centred = signal.to(torch.promote_types(signal.dtype, torch.float32))
-        valid = mask_from_lengths(lengths, signal.shape[-1])[:, None].to(centred.dtype)
-        count = lengths.clamp(min=1)[:, None, None]
-        mean = centred.mul_(valid).sum(-1, keepdim=True) / count
-        centred = centred.sub_(mean).mul_(valid)
-        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
-        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
-        return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
-
-
-def _positions(embedding: nn.Module, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Positional convolution of hidden (B, T, D), whose padded frames are zero."""
-    signal = hidden.transpose(1, 2)
-    if (norm := getattr(embedding, "batch_norm", None)) is not None:
-        signal = F.batch_norm(
-            signal, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
-        ).masked_fill(~mask[:, None], 0)
-    return embedding.activation(embedding.padding(embedding.conv(signal))).transpose(1, 2)
-
-
-def _convolved(lengths: Tensor, kernel: int, stride: int) -> Tensor:
-    return (torch.div(lengths - kernel, stride, rounding_mode="floor") + 1).clamp(min=0)
-
-
-def _receptive_field(convolutions: list[tuple[int, int]]) -> int:
+def _receptive_field(convolutions: Iterable[tuple[int, int]]) -> int:
     samples = 1
-    for kernel, stride in reversed(convolutions):
+    for kernel, stride in reversed(list(convolutions)):
         samples = (samples - 1) * stride + kernel
     return samples
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import HubertConfig, Wav2Vec2Config, WavLMConfig
 
+from multimodal_ser.cache import write_json
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.encoder_folder import write_folder
 from multimodal_ser.models.pretrained import read_settings, read_weights
+from multimodal_ser.models.wav2vec import Wav2Vec
+from multimodal_ser.models.wav2vec_config import FAMILIES, Wav2VecConfig
 
 SAMPLE_RATE = 16_000  # samples per second, all published checkpoints
-FAMILIES = {"hubert": HubertConfig, "wav2vec2": Wav2Vec2Config, "wavlm": WavLMConfig}  # by model_type
+PREPROCESSOR = "preprocessor_config.json"
 HEADS = ("lm_head.", "quantizer.", "project_q.", "project_hid.", "projector.", "classifier.", "layer_weights")
 MASK_VECTOR = "masked_spec_embed"  # stands for masked frames; SpecAugment alone uses it
 SPELLINGS = {
@@ -26,21 +29,11 @@ SPELLINGS = {
 }
 
 
-def parse_settings(settings: Mapping[str, Any]) -> HubertConfig | Wav2Vec2Config | WavLMConfig:
-    """transformers' config object from the content of a `config.json`."""
-    family = settings.get("model_type")
-    if family not in FAMILIES:
-        raise InputError(f"model_type is {family!r}; this encoder reads {', '.join(FAMILIES)}")
-    if settings.get("add_adapter"):
-        raise InputError("add_adapter is true: an encoder that shortens its output again does not fit here")
-    return FAMILIES[family].from_dict(dict(settings))
-
-
 def read_checkpoint(
     folder: Path, keep_layers: int | None = None, needs_mask_vector: bool = False
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and weights of the encoder in `folder`, cut to its first `keep_layers` blocks."""
-    settings = parse_settings(read_settings(folder)).to_dict()
+    settings = Wav2VecConfig.from_settings(read_settings(folder), str(folder / "config.json")).to_dict()
     weights = _encoder_weights(read_weights(folder), settings["model_type"])
     if keep_layers is not None:
         _drop_blocks(settings, weights, keep_layers)
@@ -54,17 +47,32 @@ def read_checkpoint(
 
 def wants_normalised_input(folder: Path) -> bool:
     """Whether the checkpoint was trained on clips of zero mean and unit variance."""
-    name = "preprocessor_config.json"
-    if not (folder / name).exists():
+    if not (folder / PREPROCESSOR).exists():
         raise InputError(
-            f"{folder} has no {name}, so it is unknown whether the waveform has to be normalised: "
+            f"{folder} has no {PREPROCESSOR}, so it is unknown whether the waveform has to be normalised: "
             "copy that file from the original checkpoint, or give normalise_input=True or False "
             "(False: DistilHuBERT, WavLM base; True: most others)"
         )
-    settings = read_settings(folder, name)
+    settings = read_settings(folder, PREPROCESSOR)
     if (rate := settings.get("sampling_rate", SAMPLE_RATE)) != SAMPLE_RATE:
         raise InputError(f"{folder} wants {rate} samples per second; this encoder serves {SAMPLE_RATE}")
     return bool(settings.get("do_normalize", True))
+
+
+def write_checkpoint(folder: Path, network: Wav2Vec, normalise_input: bool) -> None:
+    """Write settings and weights for `read_checkpoint` and for transformers."""
+    config = network.config
+    write_folder(folder, network, {"architectures": [FAMILIES[config.model_type]], **config.to_dict()})
+    extractor = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": normalise_input,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": SAMPLE_RATE,
+    }
+    write_json(folder / PREPROCESSOR, extractor)
 
 
 def _encoder_weights(weights: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:

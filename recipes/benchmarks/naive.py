@@ -34,6 +34,7 @@ from multimodal_ser.podcast.jobs import jobs_of
 
 sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 
+from padding import plain_network
 from turns import Ways, processor_seconds, spread
 
 BATCH = 8  # segments, in the naive chain
@@ -67,10 +68,9 @@ class Naive:
     def __init__(self, model: SerModel) -> None:
         from transformers import AutoModel, BertConfig
 
-        sound, words = model.audio.network, model.text.model
+        words = model.text.model
         self.model = model
-        self.hubert = AutoModel.from_config(sound.config, attn_implementation="eager").eval()
-        self.hubert.load_state_dict(sound.state_dict())
+        self.hubert = plain_network(model.audio, "eager")
         settings = BertConfig(**words.config.to_dict())
         self.bert = AutoModel.from_config(
             settings, attn_implementation="eager", add_pooling_layer=False

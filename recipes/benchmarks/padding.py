@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import AutoModel, PreTrainedModel, Wav2Vec2FeatureExtractor
+from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, HubertEncoderConfig
 
@@ -51,9 +51,10 @@ def measure(config: HubertEncoderConfig, seconds: float, padded_seconds: float, 
     )
 
 
-def plain_network(encoder: HubertEncoder) -> PreTrainedModel:
-    """transformers' own network with the weights of `encoder`."""
-    network = AutoModel.from_config(encoder.network.config)
+def plain_network(encoder: HubertEncoder, attention: str | None = None) -> PreTrainedModel:
+    """transformers' own network with the weights of `encoder`; `attention` of its kinds, or its choice."""
+    settings = AutoConfig.for_model(**encoder.config.network)
+    network = AutoModel.from_config(settings, attn_implementation=attention)
     network.load_state_dict(encoder.network.state_dict())
     return network.eval()
 

@@ -33,6 +33,7 @@ from multimodal_ser.corpora.episode import make_episode
 
 sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 
+from padding import plain_network
 from turns import Ways, processor_seconds, spread
 
 LENGTHS = (2.0, 3.1, 4.4, 5.0, 6.7, 8.2, 11.0, 15.0)  # seconds of a batch of sentences
@@ -68,18 +69,9 @@ def measured(ways: Ways, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def _plain_distilhubert(encoder: torch.nn.Module) -> torch.nn.Module:
-    """The network as transformers has it, with the same weights."""
-    from transformers import AutoModel
-
-    plain = AutoModel.from_config(encoder.network.config, attn_implementation="eager").eval()
-    plain.load_state_dict(encoder.network.state_dict())
-    return plain
-
-
 def audio_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
     encoder = random_model("distilhubert").audio
-    plain = _plain_distilhubert(encoder)
+    plain = plain_network(encoder, "eager")
     clip = noise(seconds)
     lengths = torch.tensor([clip.shape[1]])
     ways: Ways = {
@@ -134,7 +126,7 @@ def _large_session(work: Path):
 
 def batches_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
     encoder = random_model("distilhubert").audio
-    plain = _plain_distilhubert(encoder)
+    plain = plain_network(encoder, "eager")
     sounds = [noise(length) for length in LENGTHS]
     lengths = torch.tensor([sound.shape[1] for sound in sounds])
     padded = torch.zeros(len(sounds), int(lengths.max()))
