@@ -71,6 +71,9 @@ def of_manifest(manifest: Manifest, count: int, seed: int, hears: bool = True) -
 
 def _of_words(texts: list[str]) -> Clips:
     if not texts:
-        raise InputError("no utterance of the manifest has words, and the model hears nothing else")
+        raise InputError(
+            "no utterance of the manifest has words, and the model reads nothing else; give one with words "
+            "(`transcribe` fills them in)"
+        )
     silence = np.zeros(0, np.float32)
     return Clips([], [Clip(silence, text) for text in texts], f"the words of {len(texts)} utterances")
