@@ -45,7 +45,7 @@ _ONLY = {
 # What would make another network of it.
 _REFUSED = {
     "add_adapter": "an encoder that shortens its output again does not fit here",
-    "quantization_config": "weights in fewer bits are not read here; take the checkpoint that they come from",
+    "quantization_config": "weights in fewer bits are not read here",
     "pruned_heads": "attention with fewer heads in some blocks is not computed here",
 }
 
@@ -99,7 +99,7 @@ class Wav2VecConfig:
             raise InputError(f"{source}: model_type is {family!r}; this encoder reads {', '.join(FAMILIES)}")
         for name, reason in _REFUSED.items():
             if settings.get(name):
-                raise InputError(f"{source}: {name} is {settings[name]!r}: {reason}")
+                raise InputError(f"{source}: {name} is {settings[name]!r}: {reason}; take another checkpoint")
         values = {name: settings[name] for name in _names(family) if name in settings}
         for name in _CONVOLUTIONS:
             if isinstance(values.get(name), list):
@@ -126,10 +126,10 @@ class Wav2VecConfig:
         for field in fields(self):
             if problem := _problem(field.name, field.type, getattr(self, field.name)):
                 raise InputError(
-                    f"{source}: {field.name} is {getattr(self, field.name)!r}; {problem} is needed"
+                    f"{source}: {field.name} is {getattr(self, field.name)!r}; it must be {problem}"
                 )
         if len({len(getattr(self, name)) for name in _CONVOLUTIONS}) > 1:
-            raise InputError(f"{source}: {', '.join(_CONVOLUTIONS)} are not of one length")
+            raise InputError(f"{source}: {', '.join(_CONVOLUTIONS)} must be lists of one length")
         for name in ("num_attention_heads", "num_conv_pos_embedding_groups"):
             if self.hidden_size % getattr(self, name):
                 raise InputError(
