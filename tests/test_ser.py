@@ -243,6 +243,14 @@ def test_a_folder_in_half_precision_is_loaded_in_single(
     assert all(again.state_dict()[name].equal(v.float()) for name, v in joining.state_dict().items())
 
 
+def test_reading_a_model_draws_no_random_weights(saved: Path) -> None:
+    before = torch.get_rng_state()
+    model = SerModel.from_pretrained(saved)
+    assert torch.get_rng_state().equal(before)
+    written = load_file(saved / "model.safetensors")
+    assert all(tensor.equal(written[name]) for name, tensor in model.state_dict().items())
+
+
 def test_saving_over_an_older_model_leaves_the_newer_one(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = build("hubert and distilbert", tmp_path / "other")

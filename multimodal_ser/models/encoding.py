@@ -5,16 +5,21 @@ per second. Clips are padded behind their end, never before it. What stands in t
 finite and otherwise means nothing: use the mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from multimodal_ser.cache import hash_bytes
 from multimodal_ser.errors import InputError
 
 KEYS_SHOWN = 20  # names of wrong weights that an error lists
+_DRAWS = (
+    Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_, nn.init.xavier_normal_, nn.init.xavier_uniform_, nn.init.trunc_normal_,
+)  # fmt: skip
 
 
 class Encoding(NamedTuple):
@@ -74,6 +79,20 @@ def fingerprint(encoder: nn.Module, *more: bytes) -> str:
         parts += [name.encode(), tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
                   if tensor.dim() else repr(tensor.item()).encode()]  # fmt: skip
     return hash_bytes(*parts)
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Within it new networks are not filled with random numbers: their weights are read right afterwards."""
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        if function in (torch.rand, torch.randn):
+            return torch.empty(*args, **kwargs)
+        return function(*args, **kwargs)
 
 
 def load_strictly(

@@ -29,7 +29,7 @@ from multimodal_ser.models.encoder_folder import (
     described,
     settings_of_format,
 )
-from multimodal_ser.models.encoding import AudioEncoder, Encoding, load_strictly
+from multimodal_ser.models.encoding import AudioEncoder, Encoding, NothingDrawn, load_strictly
 from multimodal_ser.models.fusion import FUSIONS, Branch, LayerMix
 from multimodal_ser.models.hub import found_folder, push_folder
 from multimodal_ser.models.pretrained import read_weights
@@ -220,12 +220,13 @@ class SerModel(nn.Module):
             raise InputError(f"{folder} has a {SETTINGS} but no {WEIGHTS}: the model folder is incomplete")
         config = SerConfig(**{name: settings[name] for name in SerConfig.__dataclass_fields__})
         audio = text = None
-        if settings["audio"] is not None:
-            audio = built(settings["audio"], f"{folder / SETTINGS}, audio")
-        if settings["text"] is not None:
-            check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
-            text = TextEncoder.from_config(settings["text"]["config"], folder)
-        model = cls(config, audio, text)
+        with NothingDrawn():
+            if settings["audio"] is not None:
+                audio = built(settings["audio"], f"{folder / SETTINGS}, audio")
+            if settings["text"] is not None:
+                check_keys(settings["text"], ("config",), f"{folder / SETTINGS}, text")
+                text = TextEncoder.from_config(settings["text"]["config"], folder)
+            model = cls(config, audio, text)
         load_strictly(model, read_weights(folder), f"the weights in {folder}", share=True)
         model.folder = folder
         return model.eval()
