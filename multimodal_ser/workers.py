@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from multiprocessing import get_context, parent_process
@@ -20,6 +21,8 @@ from multiprocessing.context import BaseContext
 
 from multimodal_ser.offline import forbid_if_asked
 
+# The server's address is a file in the temporary folder, and such an address has 107 bytes at most.
+_LONGEST_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
 # One thread each: a library that starts threads when it is imported would be forked without them.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -30,7 +33,7 @@ def processes_with(module: str) -> BaseContext:
     A process has one server, and the first module that is asked for is the one that it imports: workers for
     another are right too, but import for themselves.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(os.fsencode(tempfile.gettempdir())) > _LONGEST_FOLDER:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([module])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,7 @@ def until(process: subprocess.Popen, count: int) -> set[int]:
 def test_a_run_that_is_ended_leaves_neither_processes_nor_files_of_its_own(
     episodes: Path, tmp_path: Path, number: signal.Signals, while_working: bool
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp())  # a short name, without which there is no server
     process = begun(episodes, tmp_path / "out", env={**os.environ, "TMPDIR": str(temporary)})
     until(process, 5 if while_working else 3)  # with the server, and what multiprocessing starts beside it
     time.sleep(1.0)
