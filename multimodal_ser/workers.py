@@ -4,7 +4,8 @@ A process that begins anew imports torch, which is seconds of processor for each
 instead, from a server that has imported what they need and does nothing else: one import for all, whose
 memory they share. The server computes nothing, so that it has no thread beside its own and a fork of it is
 whole; the process that asks for workers has threads, and is not forked. On macOS the system's libraries do
-not stand a fork, and Windows has none: there each begins anew.
+not stand a fork, and Windows has none: there each begins anew, and so it does where the temporary folder's
+name leaves no room for the server's address.
 """
 
 import atexit

@@ -152,6 +152,7 @@ def test_a_run_that_is_ended_leaves_neither_processes_nor_files_of_its_own(
         time.sleep(0.05)
     assert not session(process.pid)
     assert not list(temporary.iterdir())
+    temporary.rmdir()
 
 
 @pytest.mark.slow
@@ -170,4 +171,11 @@ def test_a_run_outlives_a_worker_and_the_server(episodes: Path, tmp_path: Path, 
 
 def test_where_forking_is_not_safe_workers_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
+    assert workers.processes_with("multimodal_ser.nothing_of_the_kind").get_start_method() == "spawn"
+
+
+def test_where_the_address_of_a_server_would_be_too_long_workers_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 25)))
     assert workers.processes_with("multimodal_ser.nothing_of_the_kind").get_start_method() == "spawn"
