@@ -26,7 +26,7 @@ from multimodal_ser.export.clips import of_manifest
 from multimodal_ser.export.parity import LENGTHS, check_exact
 from multimodal_ser.export.precision import _bfloat16, halve_weights
 from multimodal_ser.manifests import Manifest, read
-from multimodal_ser.models.hubert import HubertEncoder
+from multimodal_ser.models.hubert import HubertEncoder, HubertEncoderConfig
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.settings import parse
 
@@ -216,8 +216,11 @@ def test_weights_stored_in_bfloat16_give_the_product_with_rounded_weights(tmp_pa
 
 
 @pytest.mark.slow  # torch takes 25 s to trace even a tiny network
-def test_hubert_with_weight_norm_is_exported_alone_as_well(tmp_path):
-    audio = HubertEncoder.from_pretrained(save_hubert(tmp_path / "hubert"))
+@pytest.mark.parametrize("family", ["hubert", "wavlm"])
+def test_networks_with_weight_norm_are_exported_alone_as_well(family, tmp_path):
+    config = json.loads((save_hubert(tmp_path / "hubert") / "config.json").read_text())
+    torch.manual_seed(0)
+    audio = HubertEncoder(HubertEncoderConfig({**config, "model_type": family}, True))
     SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).save_pretrained(tmp_path / "model")
     parity = export_model(tmp_path / "model", tmp_path / "exported", ("fp32",))
     assert parity["precisions"]["fp32"]["max"] < 2e-5

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
 from multimodal_ser.backends.files import graph_path
@@ -182,7 +183,7 @@ def _fold_parametrizations(model: nn.Module) -> None:
 def _write(
     module: nn.Module, inputs: tuple, names: list[str], outputs: list[str], shapes: tuple, path: Path
 ) -> None:
-    with _quiet():
+    with _quiet(), sdpa_kernel(SDPBackend.MATH):  # others lay out their result as its products do not
         program = torch.onnx.export(
             module.eval(),
             inputs,
