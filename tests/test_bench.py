@@ -97,3 +97,8 @@ def test_recognition_is_two_stages_whose_arithmetic_is_counted(tmp_path, monkeyp
 def test_a_model_or_a_size_is_wanted_and_not_both(capsys):
     assert cli.main(["bench"]) == 2
     assert "either MODEL or --size NAME" in capsys.readouterr().err
+
+
+def test_emulation_without_the_gate_is_refused_and_not_ignored(capsys):
+    assert cli.main(["bench", "--size", "mel", "--emulate"]) == 2
+    assert "bench MODEL --gate MANIFEST --emulate" in capsys.readouterr().err

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.gate:
         return _gate(arguments)
+    if arguments.emulate:
+        raise InputError("--emulate is a way of the gate: bench MODEL --gate MANIFEST --emulate")
     if (arguments.model is None) == (arguments.size is None):
         raise InputError("bench wants either MODEL or --size NAME; MODEL --gate MANIFEST measures accuracy")
     if arguments.rounds < 1 or arguments.seconds < 1 or (arguments.threads or 1) < 1:
