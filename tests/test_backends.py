@@ -1,7 +1,11 @@
 """Reduced precision is used only where its gate was passed, for the same weights, and says why if not."""
 
+import contextlib
 import json
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ import torch
 from tiny_checkpoints import save_hubert
 
 from multimodal_ser.backends import choice
-from multimodal_ser.backends.choice import choose, load, unavailable, with_backend
+from multimodal_ser.backends.choice import BY_SPEED, choose, load, unavailable, with_backend
 from multimodal_ser.backends.files import ONNX_FOLDER, graph_path
 from multimodal_ser.backends.gate import GATE, judge, write_gate
 from multimodal_ser.backends.gating import run_gate
@@ -63,7 +67,7 @@ def test_without_a_gate_the_reference_runs_and_the_reason_is_said(model, with_bf
     assert "not torch-bf16: the model folder has no gate.json" in str(chosen)
     automatic = choose(model)
     assert automatic.backend == "torch-fp32"
-    assert set(automatic.refused) == set(BACKENDS) - {"torch-fp32"}
+    assert set(automatic.refused) == set(BY_SPEED) - {"torch-fp32"}
     assert automatic.refused["ort-fp32"] == "torch is faster for a log-mel encoder"
 
 
@@ -109,6 +113,59 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(model, monkeypa
     assert unavailable(model, "openvino-int8") == "openvino is not installed; the extra 'openvino' has it"
     assert unavailable(model, "ort-fp32") == "onnxruntime is not installed; the extra 'onnx' has it"
     assert unavailable(model, "torch-fp32") is None
+
+
+def test_a_compiled_front_end_is_for_models_that_have_one_and_for_gpus_and_only_by_name(
+    model, tmp_path, monkeypatch
+):
+    name = "torch-bf16-compiled"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(choice, "find_spec", lambda name: object())
+    hears = hubert_model(tmp_path / "hears")
+    assert unavailable(hears, name) == "compiling pays on a GPU, the model is on cpu"
+    assert unavailable(hears, name, "cuda") is None
+    assert "no convolutional front end" in unavailable(model, name, "cuda")
+    assert choose(hears, name, "cuda").backend == "torch-fp32"  # its gate has not been passed
+    write_gate(hears, {"torch-bf16": {"passed": True}}, "a set")
+    assert choose(hears, name, "cuda").backend == name
+    assert choose(hears, "auto", "cuda").backend == "torch-bf16"
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert "triton is not installed" in unavailable(hears, name, "cuda")
+
+
+@pytest.mark.slow  # compiling takes long
+@pytest.mark.parametrize("compiler", ["eager", "inductor"])
+def test_a_compiled_front_end_says_what_the_plain_one_says(compiler, manifest, tmp_path, monkeypatch):
+    if compiler == "inductor" and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler, by which torch compiles for a processor")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
+    folder = hubert_model(tmp_path / "model")
+    plain = Predictor.load(folder, "cpu")
+    examples = plain.examples(manifest, manifest.root / "cache")
+    with counted_graphs() as graphs:
+        compiled, autocast = (
+            with_backend(plain, folder, name).predict(examples, batch_seconds=8)[list(DIMENSIONS)].to_numpy()
+            for name in ("torch-bf16-compiled", "torch-bf16")
+        )
+    np.testing.assert_allclose(compiled, autocast, atol=0 if compiler == "eager" else 0.01)
+    assert 1 <= graphs() <= 2  # for batches of any length: one clip, and several
+
+
+def hubert_model(folder: Path) -> Path:
+    audio = HubertEncoder.from_pretrained(save_hubert(folder / "hubert"))
+    SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).save_pretrained(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def counted_graphs() -> Iterator[Callable[[], int]]:
+    """How many graphs torch has compiled meanwhile."""
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    yield lambda: counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()
 
 
 def test_an_unknown_backend_is_refused(model):
@@ -212,9 +269,7 @@ def test_every_runtime_says_what_the_network_says(manifest, tmp_path, with_bfloa
     pytest.importorskip("openvino", reason="needs the extra 'openvino'")
     from multimodal_ser.export import export_model
 
-    model = tmp_path / "model"
-    audio = HubertEncoder.from_pretrained(save_hubert(tmp_path / "hubert"))
-    SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).save_pretrained(model)
+    model = hubert_model(tmp_path / "model")
     export_model(model, model / ONNX_FOLDER, ("int8",), manifest, clips=4)
     plain = Predictor.load(model, "cpu")
     examples = plain.examples(manifest, manifest.root / "cache")

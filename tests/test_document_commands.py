@@ -67,6 +67,7 @@ NOT_RUN = {
     "multimodal-ser fetch": "the hub; test_fetching.py has one on this machine",
     "torchrun": "several GPUs; test_training.py trains with two processes on the CPU",
     "python recipes/benchmarks/training.py": "a GPU",
+    "python recipes/benchmarks/gpu.py": "a GPU",
     "python recipes/layer_relevance/random_encoders.py": LONG,
     "python recipes/layer_relevance/known_places.py": LONG,
     "multimodal-ser layers WORK/manifest.jsonl": "needs what the line before makes in half an hour",

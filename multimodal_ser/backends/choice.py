@@ -19,7 +19,8 @@ from multimodal_ser.models.pretrained import read_settings
 from multimodal_ser.models.ser import WEIGHTS
 
 # Fastest first, as is to be expected of a processor with bfloat16 and int8 units. Without them ONNX Runtime
-# was ahead of OpenVINO in int8 (recipes/benchmarks/backends.md), with spreads that overlap.
+# was ahead of OpenVINO in int8 (recipes/benchmarks/backends.md), with spreads that overlap. What has to be
+# compiled first is used where it is named, since nobody knows here how much there is to score.
 BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
 
 
@@ -44,7 +45,7 @@ def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu")
     order: Sequence[str] = BY_SPEED if wanted == "auto" else (wanted, REFERENCE)
     for name in order:
         slower = _slower_here(folder, name) if wanted == "auto" else None
-        reason = slower or unavailable(folder, name, device) or passed_gate(folder, name)
+        reason = slower or unavailable(folder, name, device) or passed_gate(folder, _judged_as(name))
         if reason is None:
             return Choice(name, refused)
         refused[name] = reason
@@ -69,7 +70,9 @@ def with_backend(predictor: Predictor, folder: Path, name: str) -> Predictor:
 
 def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
     """Why a backend cannot run here, or None."""
-    runtime, precision = BACKENDS[name]
+    runtime, precision, way = BACKENDS[name]
+    if way == "compiled" and (reason := _not_compiled(folder, device)):
+        return reason
     if runtime == "torch":
         return None if precision == "fp32" else _without_bfloat16(device)
     if device != "cpu":
@@ -87,6 +90,22 @@ def unavailable(folder: Path, name: str, device: str = "cpu") -> str | None:
         return reason
     audio = graph_path(folder / ONNX_FOLDER, "audio", kind)
     return _unreadable_by_openvino(audio) if runtime == "openvino" and audio.is_file() else None
+
+
+def _judged_as(name: str) -> str:
+    """The backend whose gate opens this one: compiled, the same is computed in the same precision."""
+    backend = BACKENDS[name]
+    return f"{backend.runtime}-{backend.precision}"
+
+
+def _not_compiled(folder: Path, device: str) -> str | None:
+    if device != "cuda":
+        return f"compiling pays on a GPU, the model is on {device}"
+    if find_spec("triton") is None:
+        return "triton is not installed, by which torch compiles for a GPU"
+    audio = read_settings(folder).get("audio")
+    has_front_end = isinstance(audio, dict) and audio.get("kind") == "hubert"
+    return None if has_front_end else "this model has no convolutional front end to compile"
 
 
 def _slower_here(folder: Path, name: str) -> str | None:

@@ -27,7 +27,7 @@ def run_gate(
     emulate: judge torch's bfloat16 where the processor has none, too; the folder may go to one that does.
     """
     folder = model_folder(folder)
-    reduced = [name for name, backend in BACKENDS.items() if backend.reduced]
+    reduced = [name for name, backend in BACKENDS.items() if backend.reduced and backend.way == "plain"]
     refused = {name: reason for name in reduced if (reason := unavailable(folder, name))}
     if emulate:
         refused.pop("torch-bf16", None)
