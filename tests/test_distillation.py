@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import small_runs
 import torch
-from tiny_checkpoints import save_hubert, save_ser_model
+from tiny_checkpoints import save_hubert, save_ser_model, save_whisper
 from torch import nn
 
 from multimodal_ser import config as experiments
@@ -18,6 +18,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor
 from multimodal_ser.manifests import read, write
 from multimodal_ser.metrics import ccc
+from multimodal_ser.models.bands import BandsConfig, BandsEncoder
 from multimodal_ser.models.encoder_folder import load_encoder as read_encoder
 from multimodal_ser.models.encoder_folder import save_encoder
 from multimodal_ser.models.encoding import AudioEncoder, Encoding
@@ -25,6 +26,7 @@ from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, HubertEncoder
 from multimodal_ser.models.mel import MelConfig, MelEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.models.students import StudentConfig, groups_of, make_student
+from multimodal_ser.models.whisper import WhisperEncoder
 from multimodal_ser.objectives.attention_maps import divergence, log_map, noted
 from multimodal_ser.objectives.distillation import Distillation, DistillationConfig, cosine_loss, mean_over
 from multimodal_ser.objectives.supervised import SupervisedConfig
@@ -353,3 +355,15 @@ def test_states_are_not_kept_where_they_could_not_be_found_again() -> None:
     changing = {"data": {"augmentation": {"gain": 0.5}}}
     with pytest.raises(InputError, match=r"vesper.kept_states = 'states' with data.augmentation"):
         settings.parse(experiments.RunConfig, {**values, **changing})
+
+
+def test_encoders_without_attention_maps_say_so(tmp_path: Path) -> None:
+    for encoder in (
+        WhisperEncoder.from_pretrained(save_whisper(tmp_path / "whisper")),
+        BandsEncoder(BandsConfig()),
+    ):
+        with (
+            pytest.raises(InputError, match=r"shows no attention maps; set distillation.attention: 0"),
+            noted(encoder, [1]),
+        ):
+            pass

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoding import AudioEncoder
 
+_NO_MAPS = "a {} shows no attention maps; set distillation.attention: 0"
 Noted = dict[int, dict[str, Tensor]]  # by block, numbers from 1: queries and keys (B, T, D)
 
 
@@ -61,10 +62,13 @@ def divergence(told: Tensor, said: Tensor, mask: Tensor) -> Tensor:
 
 
 def _attention(encoder: AudioEncoder, block: int) -> nn.Module:
-    blocks = encoder.network.encoder.layers if hasattr(encoder, "network") else getattr(encoder, "blocks", [])
+    holder = encoder.network if hasattr(encoder, "network") else encoder
+    blocks = getattr(getattr(holder, "encoder", None), "layers", None) or getattr(holder, "blocks", None)
+    if blocks is None:  # such as Whisper's, which hears windows of its own length
+        raise InputError(_NO_MAPS.format(type(encoder).__name__))
     if not 1 <= block <= len(blocks):
         raise InputError(f"attention of block {block}: a {type(encoder).__name__} of {len(blocks)} blocks")
     attention = getattr(blocks[block - 1], "attention", None)
     if attention is None:
-        raise InputError(f"a {type(encoder).__name__} shows no attention maps; set distillation.attention: 0")
+        raise InputError(_NO_MAPS.format(type(encoder).__name__))
     return attention
