@@ -60,7 +60,7 @@ def parts(sentence: str) -> Iterator[str]:
     yield from clauses if len(clauses) > 1 else ()
 
 
-def gather(emobank: Manifest, data: Path, wordnet_folder: Path, output: Path, limit: int) -> None:
+def gather(emobank: Manifest, data: Path, wordnet_folder: Path, output: Path, limit: int | None) -> None:
     """Write what there is, each text once; none stands in the development or test split of EmoBank."""
     kept_away = {u.text.strip().lower() for u in emobank.utterances if u.split != "train"}
     verse = (
@@ -178,7 +178,7 @@ def main() -> None:
     gathering.add_argument("data", type=Path, help="folder with vader/ and longform/")
     gathering.add_argument("wordnet", type=Path, help="folder with WordNet's data.noun and so on")
     gathering.add_argument("-o", "--output", type=Path, required=True)
-    gathering.add_argument("--limit", type=int, default=10_000, help="texts of one source at most")
+    gathering.add_argument("--limit", type=int, help="texts of one source at most; all if not given")
     for verb in (labelling, beginning):
         verb.add_argument("output", type=Path)
     labelling.add_argument("teachers", type=Path, nargs="+", help="run folders of text teachers")
