@@ -53,6 +53,7 @@ def broken_findings(broken: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return json.loads(ended.stdout)
 
 
+@pytest.mark.slow  # a process that imports every library
 def test_a_fit_machine_exits_with_0_and_decodes_every_kind(tmp_path: Path) -> None:
     ended = run_doctor(tmp_path, "--json")
     findings = json.loads(ended.stdout)
@@ -70,6 +71,7 @@ def test_a_broken_torchaudio_leaves_the_package_importable(broken: Path) -> None
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
 
 
+@pytest.mark.slow  # a process that imports every library
 def test_a_broken_torchaudio_stops_the_jobs_through_transformers(broken_findings: dict) -> None:
     libraries = broken_findings["libraries"]
     assert libraries["torchaudio"]["error"] == f"OSError: {LIBC10}"
@@ -82,6 +84,7 @@ def test_a_broken_torchaudio_stops_the_jobs_through_transformers(broken_findings
     assert set(broken_findings["decoders"].values()) == {""}, "decoding needs no torch"
 
 
+@pytest.mark.slow  # a process that imports every library
 def test_a_broken_torchaudio_is_mended_by_one_command_on_a_line_of_its_own(broken_findings: dict) -> None:
     lines = screen.draw(broken_findings).splitlines()
     assert f"  {torchaudio_command()}" in lines
@@ -90,6 +93,7 @@ def test_a_broken_torchaudio_is_mended_by_one_command_on_a_line_of_its_own(broke
     assert lines[-1] == "NOT FIT: train, score, layers cannot run here."
 
 
+@pytest.mark.slow  # a process that imports every library
 def test_the_screen_is_one_screen(broken_findings: dict) -> None:
     lines = screen.draw(broken_findings).splitlines()
     assert len(lines) <= 50
