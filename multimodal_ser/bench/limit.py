@@ -13,7 +13,7 @@ from multimodal_ser.models.hubert import HubertEncoder
 
 SIZES = (256, 512, 1024)  # sides of the square products that are tried
 _PATIENCE = 0.5  # seconds per size: a processor without units for a precision takes far longer than others
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def hubert_flops(encoder: HubertEncoder, samples: int) -> float:
@@ -45,11 +45,11 @@ def front_end_flops(encoder: HubertEncoder, samples: int) -> tuple[float, int]:
 
 def peak(precision: str) -> float | None:
     """Operations per second of the best matrix product, on the threads that torch has; None if unknown."""
-    if precision not in _TYPES:
+    if precision not in TYPES:
         return None
     best = 0.0
     for size in SIZES:
-        a = torch.ones(size, size, dtype=_TYPES[precision])
+        a = torch.ones(size, size, dtype=TYPES[precision])
         begin = time.perf_counter()
         while time.perf_counter() - begin < _PATIENCE:
             start = time.perf_counter()

@@ -16,14 +16,13 @@ from functools import partial
 
 import torch
 
+from multimodal_ser.audio import SAMPLE_RATE
 from multimodal_ser.backends.running import BACKENDS, BackedModel
-from multimodal_ser.bench.limit import hubert_flops
+from multimodal_ser.bench.limit import TYPES, hubert_flops
 from multimodal_ser.bench.sizes import SIZES, random_model
 from multimodal_ser.models.ser import SerConfig, SerModel
 
-SAMPLE_RATE = 16_000  # samples per second
 NAMES = [name for name, backend in BACKENDS.items() if backend.runtime == "torch"]
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
@@ -38,7 +37,7 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
 
 def limit(precision: str, device: torch.device, side: int) -> float:
     """Operations per second of a square matrix product."""
-    a = torch.ones(side, side, dtype=_TYPES[precision], device=device)
+    a = torch.ones(side, side, dtype=TYPES[precision], device=device)
     return 2 * side**3 / min(seconds_of(lambda: a @ a, device) for _ in range(10))
 
 
@@ -55,7 +54,7 @@ def measure(
     plain = SerModel(SerConfig(fusion="audio"), random_model(size).audio).eval().to(device)
     backed = {name: BackedModel(plain, name) for name in backends}
     side = 8192 if device.type == "cuda" else 512
-    limits = {precision: limit(precision, device, side) for precision in _TYPES}
+    limits = {precision: limit(precision, device, side) for precision in TYPES}
     flops = hubert_flops(plain.audio, round(seconds * SAMPLE_RATE))
     print("limits: " + ", ".join(f"{name} {value / 1e12:.3g} TFLOP/s" for name, value in limits.items()))
     print("| clips at once | backend | x real time (least to most) | % of the limit | GiB |")
@@ -66,7 +65,7 @@ def measure(
         taken: dict[str, list[float]] = {name: [] for name in backed}
         memory = dict.fromkeys(backed, 0.0)
         for number in range(rounds + 1):  # the first allocates and compiles
-            for name in list(taken):
+            for name in taken:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
                 with contextlib.suppress(torch.cuda.OutOfMemoryError):
