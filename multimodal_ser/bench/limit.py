@@ -6,12 +6,14 @@ activations and softmax are memory traffic, which is why no network reaches the 
 
 import math
 import time
+from collections.abc import Callable
 
 import torch
 
 from multimodal_ser.models.hubert import HubertEncoder
 
-SIZES = (256, 512, 1024)  # sides of the square products that are tried
+CPU = torch.device("cpu")
+SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}  # sides of the square products that are tried
 _PATIENCE = 0.5  # seconds per size: a processor without units for a precision takes far longer than others
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -43,18 +45,26 @@ def front_end_flops(encoder: HubertEncoder, samples: int) -> tuple[float, int]:
     return total, frames
 
 
-def peak(precision: str) -> float | None:
+def seconds_of(run: Callable[[], object], device: torch.device = CPU) -> float:
+    """On the clock, until the device has done all of it."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    begin = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - begin
+
+
+def peak(precision: str, device: torch.device = CPU) -> float | None:
     """Operations per second of the best matrix product, on the threads that torch has; None if unknown."""
     if precision not in TYPES:
         return None
-    best = 0.0
-    for size in SIZES:
-        a = torch.ones(size, size, dtype=TYPES[precision])
+    best, sizes = 0.0, SIZES[device.type]
+    for size in sizes:
+        a = torch.ones(size, size, dtype=TYPES[precision], device=device)
         begin = time.perf_counter()
         while time.perf_counter() - begin < _PATIENCE:
-            start = time.perf_counter()
-            torch.mm(a, a)
-            best = max(best, 2 * size**3 / (time.perf_counter() - start))
-        if best < 2 * math.pow(SIZES[-1], 3) / _PATIENCE / 20:  # the next size would take seconds
+            best = max(best, 2 * size**3 / seconds_of(lambda a=a: torch.mm(a, a), device))
+        if best < 2 * math.pow(sizes[-1], 3) / _PATIENCE / 20:  # the next size would take seconds
             break
     return best

@@ -6,7 +6,7 @@ finite and otherwise means nothing: use the mask.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,16 @@ class Encoding(NamedTuple):
     layers: tuple[Tensor, ...]  # each (B, T, D); index 0 is the input to the first block
     mask: Tensor  # (B, T) bool, True = valid
     frame_rate: float  # frames per second
+
+
+class ShowsAttention(Protocol):
+    """A module whose attention maps can be computed again from what its projections say."""
+
+    heads: int
+
+    def projections(self) -> tuple[tuple[nn.Linear, slice], tuple[nn.Linear, slice]]:
+        """Of queries, then of keys: the projection that says them, and where in its output (D) they are."""
+        ...
 
 
 class AudioEncoder(nn.Module):
@@ -54,6 +64,10 @@ class AudioEncoder(nn.Module):
     def freeze_front_end(self) -> None:
         """Take the fixed analysis below the transformer (the convolutions) out of training."""
         raise NotImplementedError
+
+    def attention(self, block: int) -> "ShowsAttention | None":
+        """The self-attention of a block, counted from 1; None where it shows no map."""
+        return None
 
     def blocks_to_run(self, last_layer: int | None) -> int:
         """`last_layer`, checked; all blocks for None."""

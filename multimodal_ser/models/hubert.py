@@ -41,7 +41,7 @@ from multimodal_ser.models.hubert_pretrained import (
     write_checkpoint,
 )
 from multimodal_ser.models.pretrained import find_pretrained
-from multimodal_ser.models.wav2vec import GatedAttention, Wav2Vec
+from multimodal_ser.models.wav2vec import Attention, GatedAttention, Wav2Vec
 from multimodal_ser.models.wav2vec_config import Wav2VecConfig
 
 DEFAULT_CHECKPOINT = "ntu-spml/distilhubert"
@@ -137,6 +137,9 @@ class HubertEncoder(AudioEncoder):
         with torch.set_grad_enabled(torch.is_grad_enabled() and kept):
             signal = self._prepare(waveforms, lengths)
             return self.network.feature_extractor(signal, self._heard_lengths(lengths))
+
+    def attention(self, block: int) -> Attention:
+        return self.network.encoder.layers[block - 1].attention
 
     def forward_from_front_end(
         self,

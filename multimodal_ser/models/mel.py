@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import nearest
 from multimodal_ser.models.encoding import AudioEncoder, Encoding, mask_from_lengths
-from multimodal_ser.models.transformer import Block
+from multimodal_ser.models.transformer import Attention, Block
 
 SAMPLE_RATE = 16_000  # samples per second
 WINDOW = 400  # samples, 25 ms
@@ -194,6 +194,9 @@ class MelEncoder(AudioEncoder):
     def freeze_front_end(self) -> None:
         for module in (self.subsample, self.norm, self.position):
             module.requires_grad_(False)
+
+    def attention(self, block: int) -> Attention:
+        return self.blocks[block - 1].attention
 
     def forward(self, waveforms: Tensor, lengths: Tensor, last_layer: int | None = None) -> Encoding:
         bands = self.log_mel(waveforms, lengths)

@@ -33,6 +33,10 @@ class Attention(nn.Module):
         )
         return self.out(attended.transpose(1, 2).flatten(2))
 
+    def projections(self) -> tuple[tuple[nn.Linear, slice], tuple[nn.Linear, slice]]:
+        """See `encoding.ShowsAttention`."""
+        return (self.query, slice(None)), (self.key_value, slice(self.query.out_features))
+
     def _by_head(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 

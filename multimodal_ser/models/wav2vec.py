@@ -139,6 +139,10 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=heard, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
+    def projections(self) -> tuple[tuple[nn.Linear, slice], tuple[nn.Linear, slice]]:
+        """See `encoding.ShowsAttention`."""
+        return (self.q_proj, slice(None)), (self.k_proj, slice(None))
+
 
 class GatedAttention(Attention):
     """WavLM's: distances count as well, as much as the query lets them; the first block holds the table."""

@@ -5,15 +5,15 @@ WavLM's gated position bias is left out: a map here is of content alone.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.models.encoding import AudioEncoder
+from multimodal_ser.models.encoding import AudioEncoder, ShowsAttention
 
-_NO_MAPS = "a {} shows no attention maps; set distillation.attention: 0"
+_NAMES = ("query", "key")
 Noted = dict[int, dict[str, Tensor]]  # by block, numbers from 1: queries and keys (B, T, D)
 
 
@@ -23,20 +23,15 @@ def noted(encoder: AudioEncoder, blocks: Sequence[int]) -> Iterator[Noted]:
     found: Noted = {block: {} for block in blocks}
     hooks = []
 
-    def note(block: int, name: str, part: int | None = None) -> object:
+    def note(block: int, name: str, part: slice) -> Callable[[nn.Module, object, Tensor], None]:
         def hook(_: nn.Module, __: object, output: Tensor) -> None:
-            found[block][name] = output if part is None else output.chunk(2, dim=-1)[part]
+            found[block][name] = output[..., part]
 
         return hook
 
     for block in blocks:
-        attention = _attention(encoder, block)
-        if hasattr(attention, "q_proj"):
-            hooks.append(attention.q_proj.register_forward_hook(note(block, "query")))
-            hooks.append(attention.k_proj.register_forward_hook(note(block, "key")))
-        else:
-            hooks.append(attention.query.register_forward_hook(note(block, "query")))
-            hooks.append(attention.key_value.register_forward_hook(note(block, "key", 0)))
+        for name, (projection, part) in zip(_NAMES, _attention(encoder, block).projections(), strict=True):
+            hooks.append(projection.register_forward_hook(note(block, name, part)))
     try:
         yield found
     finally:
@@ -46,9 +41,8 @@ def noted(encoder: AudioEncoder, blocks: Sequence[int]) -> Iterator[Noted]:
 
 def log_map(encoder: AudioEncoder, block: int, found: Noted, mask: Tensor) -> Tensor:
     """The logarithm of the attention map (B, T, T) of a block, rows are queries; mask: (B, T)."""
-    attention = _attention(encoder, block)
-    heads = getattr(attention, "num_heads", None) or attention.heads
-    query, key = (found[block][name].float().unflatten(-1, (heads, -1)) for name in ("query", "key"))
+    heads = _attention(encoder, block).heads
+    query, key = (found[block][name].float().unflatten(-1, (heads, -1)) for name in _NAMES)
     scores = torch.einsum("bqhd,bkhd->bhqk", query, key) / query.shape[-1] ** 0.5
     heard = mask | ~mask.any(1, keepdim=True)
     scores = scores.masked_fill(~heard[:, None, None], torch.finfo(scores.dtype).min)
@@ -61,14 +55,12 @@ def divergence(told: Tensor, said: Tensor, mask: Tensor) -> Tensor:
     return (each * mask).sum() / mask.sum().clamp(min=1)
 
 
-def _attention(encoder: AudioEncoder, block: int) -> nn.Module:
-    holder = encoder.network if hasattr(encoder, "network") else encoder
-    blocks = getattr(getattr(holder, "encoder", None), "layers", None) or getattr(holder, "blocks", None)
-    if blocks is None:  # such as Whisper's, which hears windows of its own length
-        raise InputError(_NO_MAPS.format(type(encoder).__name__))
-    if not 1 <= block <= len(blocks):
-        raise InputError(f"attention of block {block}: a {type(encoder).__name__} of {len(blocks)} blocks")
-    attention = getattr(blocks[block - 1], "attention", None)
-    if attention is None:
-        raise InputError(_NO_MAPS.format(type(encoder).__name__))
+def _attention(encoder: AudioEncoder, block: int) -> ShowsAttention:
+    if encoder.num_layers and not 1 <= block <= encoder.num_layers:
+        raise InputError(
+            f"attention of block {block}: a {type(encoder).__name__} of {encoder.num_layers} blocks"
+        )
+    attention = encoder.attention(block) if encoder.num_layers else None
+    if attention is None:  # such as Whisper's, which hears windows of its own length
+        raise InputError(f"a {type(encoder).__name__} shows no attention maps; set distillation.attention: 0")
     return attention

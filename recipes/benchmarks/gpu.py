@@ -10,35 +10,18 @@ script where there is no GPU.
 import argparse
 import contextlib
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 
 from multimodal_ser.audio import SAMPLE_RATE
 from multimodal_ser.backends.running import BACKENDS, BackedModel
-from multimodal_ser.bench.limit import TYPES, hubert_flops
+from multimodal_ser.bench.limit import TYPES, hubert_flops, peak, seconds_of
 from multimodal_ser.bench.sizes import SIZES, random_model
 from multimodal_ser.models.ser import SerConfig, SerModel
 
 NAMES = [name for name, backend in BACKENDS.items() if backend.runtime == "torch"]
-
-
-def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """On the clock, until the device has done all of it."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    begin = time.perf_counter()
-    run()
-    wait()
-    return time.perf_counter() - begin
-
-
-def limit(precision: str, device: torch.device, side: int) -> float:
-    """Operations per second of a square matrix product."""
-    a = torch.ones(side, side, dtype=TYPES[precision], device=device)
-    return 2 * side**3 / min(seconds_of(lambda: a @ a, device) for _ in range(10))
 
 
 @torch.inference_mode()
@@ -53,8 +36,7 @@ def measure(
     """Print a row per batch size and backend."""
     plain = SerModel(SerConfig(fusion="audio"), random_model(size).audio).eval().to(device)
     backed = {name: BackedModel(plain, name) for name in backends}
-    side = 8192 if device.type == "cuda" else 512
-    limits = {precision: limit(precision, device, side) for precision in TYPES}
+    limits = {precision: peak(precision, device) for precision in TYPES}
     flops = hubert_flops(plain.audio, round(seconds * SAMPLE_RATE))
     print("limits: " + ", ".join(f"{name} {value / 1e12:.3g} TFLOP/s" for name, value in limits.items()))
     print("| clips at once | backend | x real time (least to most) | % of the limit | GiB |")
