@@ -402,6 +402,7 @@ def test_a_playlist_cannot_make_us_open_another_file(clips, tmp_path: Path) -> N
             audio.load(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_hours(tmp_path: Path) -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("a process's peak memory is read from /proc")

@@ -12,7 +12,9 @@ from multimodal_ser.labels import DIMENSIONS
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "output"
-    demonstrate(output, speakers=8, epochs=1, layers=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("multimodal_ser.demo.EPISODE_MINUTES", 1.0)
+        demonstrate(output, speakers=8, utterances=8, epochs=1, layers=False)
     return output
 
 

@@ -134,6 +134,7 @@ def test_csv_says_what_the_json_says(loud, results):
         )
 
 
+@pytest.mark.slow
 def test_planted_layers_are_concluded_from():
     made = self_test.make_layers(1, units=6)
     chosen = choose(utterances(made.labels, made.speakers))

@@ -75,6 +75,7 @@ def test_speech_without_a_pause_is_cut_to_fit():
     assert 99 * SECOND < sum(len(window.waveform) for window in windows) <= len(waveform)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_recording():
     def peak(minutes: int) -> int:
         def blocks():

@@ -94,6 +94,7 @@ def test_every_condition_is_run_once_and_tested_on_unseen_speakers(study, table,
     assert all(f"| {condition} | 1 |" in printed for condition in study.CONDITIONS)
 
 
+@pytest.mark.slow
 def test_the_table_of_hidden_shares_gives_every_rule_a_row(manifest):
     command = [sys.executable, str(FOLDER / "hidden_share.py"), str(manifest)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -251,6 +251,7 @@ def test_a_group_of_which_part_is_known_is_heard_whole_so_that_batches_stay_the_
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path, monkeypatch):
     monkeypatch.setattr(hearing, "GROUP", 2)
     corpus = many(tmp_path / "corpus")

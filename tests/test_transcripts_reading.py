@@ -104,6 +104,7 @@ def test_problems_are_summed_up_by_sort(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_what_looks_like_the_beginning_of_something_is_refused_or_read(tmp_path):
     path = tmp_path / "a.vtt"
     head = "WEBVTT\n\n00:01.000 --> 00:02.000\n"
