@@ -117,7 +117,7 @@ class Page:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def wait_for(self, script: str, seconds: float = 10.0) -> None:
+    def wait_for(self, script: str, seconds: float = SECONDS) -> None:
         wait(lambda: self.value(script), script, seconds)
 
     def click(self, selector: str) -> None:
@@ -136,9 +136,18 @@ class Page:
             }}
             throw new Error("cannot be clicked");
         }})()"""
-        x, y = self.value(middle)
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.value(
+            f"document.querySelector({json.dumps(selector)})"
+            ".addEventListener('click', () => { window.wasHit = true; }, {once: true, capture: true})"
+        )
+        for _ in range(5):  # on a busy machine lines move once more after they were looked at
+            self.value("window.wasHit = false")
+            x, y = self.value(middle)
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            if self.value("window.wasHit"):
+                return
+        raise RuntimeError(f"{selector} was missed five times")
 
     def write(self, text: str) -> None:
         self.call("Input.insertText", text=text)
@@ -178,7 +187,7 @@ class Page:
         return found
 
 
-def wait(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> None:
+def wait(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> None:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
