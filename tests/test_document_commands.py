@@ -77,6 +77,8 @@ NOT_RUN = {
     "multimodal-ser train recipes/emobank/text_lexicon.yaml": "needs the line before; test_recipes.py has it",
     "multimodal-ser train recipes/emobank/text_taught.yaml": "needs the line before; test_recipes.py has it",
     "multimodal-ser train recipes/starter/reader.yaml": "needs the texts of a run of that recipe",
+    "multimodal-ser train recipes/starter/joined.yaml": "needs the reader of the line before",
+    "multimodal-ser evaluate JOINED": "needs the model of the line before",
     "python recipes/emobank/pearson.py": "needs trained runs; test_emobank_recipe.py runs it",
 }
 # The commands of other programs than ours that are run.
