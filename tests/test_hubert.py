@@ -27,8 +27,8 @@ from transformers import (
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.models.encoding import mask_from_lengths
+from multimodal_ser.models.front_end import group_norm
 from multimodal_ser.models.hubert import PUBLISHED, HubertEncoder, draw_spans
-from multimodal_ser.models.wav2vec import group_norm
 
 BENCHMARK = RECIPES / "benchmarks" / "padding.py"
 LENGTHS = torch.tensor([5000, 12_000, 0, 7777, 100])

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from multimodal_ser.backends.casting import in_bfloat16
 from multimodal_ser.backends.files import graph_path
 from multimodal_ser.models.fusion import Branch
 from multimodal_ser.models.ser import Encoded, SerModel, SerOutput
@@ -65,6 +66,9 @@ class BackedModel(nn.Module):
         self.backend = BACKENDS[name]
         self.config, self.readings = model.config, model.readings
         self._audio, self._text = self._runners(graphs)
+        self._encoder = model
+        if self.backend.runtime == "torch" and self.backend.reduced and self.backend.way == "plain":
+            self._encoder = in_bfloat16(model)
         self._front_end = None
         if self.backend.way == "compiled":
             self._front_end = torch.compile(model.audio.encode_front_end, dynamic=True)
@@ -92,7 +96,7 @@ class BackedModel(nn.Module):
                 if self._front_end is not None:
                     features = self._front_end(waveforms, lengths)
                     heard = self.audio.forward_from_front_end(*features)
-                encoded = self.model.encode(waveforms, lengths, token_ids, token_mask, heard)
+                encoded = self._encoder.encode(waveforms, lengths, token_ids, token_mask, heard)
             return Encoded(*(b and b._replace(states=b.states.float()) for b in encoded))
         audio = text = None
         if self._audio is not None:

@@ -17,53 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from multimodal_ser.models.encoding import mask_from_lengths
+from multimodal_ser.models.front_end import FrontEnd
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
-
-class Convolution(nn.Module):
-    """One layer of the front end; the first one's group norm takes its statistics over valid frames."""
-
-    def __init__(self, config: Wav2VecConfig, number: int) -> None:
-        super().__init__()
-        channels_in, channels = (1, *config.conv_dim)[number : number + 2]
-        self.kernel, self.stride = config.conv_kernel[number], config.conv_stride[number]
-        self.conv = nn.Conv1d(channels_in, channels, self.kernel, self.stride, bias=config.conv_bias)
-        self.activation = ACTIVATIONS[config.feat_extract_activation]
-        self.layer_norm: nn.Module | None = None
-        if config.feat_extract_norm == "layer":
-            self.layer_norm = nn.LayerNorm(channels)
-        elif number == 0:
-            self.layer_norm = nn.GroupNorm(channels, channels)
-
-    def frames(self, lengths: Tensor) -> Tensor:
-        """Valid places (B,) behind this layer, from those before it."""
-        return (torch.div(lengths - self.kernel, self.stride, rounding_mode="floor") + 1).clamp(min=0)
-
-    def forward(self, signal: Tensor, lengths: Tensor) -> Tensor:
-        """signal: (B, C, S), lengths: (B,) valid places of the result, which is (B, C', S')."""
-        signal = self.conv(signal)
-        if isinstance(self.layer_norm, nn.GroupNorm):
-            signal = group_norm(self.layer_norm, signal, lengths)
-        elif self.layer_norm is not None:
-            signal = self.layer_norm(signal.transpose(1, 2)).transpose(1, 2)
-        return self.activation(signal)
-
-
-class FrontEnd(nn.Module):
-    """Waveforms to frames."""
-
-    def __init__(self, config: Wav2VecConfig) -> None:
-        super().__init__()
-        self.conv_layers = nn.ModuleList(Convolution(config, n) for n in range(len(config.conv_dim)))
-
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """waveforms: (B, S), zero behind the lengths (B,); result: (B, T, C) and valid frames (B,)."""
-        signal = waveforms[:, None]
-        for layer in self.conv_layers:
-            lengths = layer.frames(lengths)
-            signal = layer(signal, lengths)
-        return signal.transpose(1, 2), lengths
+# With fewer in a group, convolutions of an even kernel go wrong in bfloat16 on AMX (torch 2.14.1).
+FEWEST_CHANNELS_IN_BFLOAT16 = 16
 
 
 class Projection(nn.Module):
@@ -108,7 +66,12 @@ class Positions(nn.Module):
             given = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             signal = F.batch_norm(signal, *given, training=False, eps=norm.eps)
             signal = signal.masked_fill(~mask[:, None], 0)
-        signal = self.conv(signal)
+        on_processor = signal.device.type == "cpu"
+        if on_processor and signal.shape[1] < FEWEST_CHANNELS_IN_BFLOAT16 * self.conv.groups:
+            with torch.autocast("cpu", enabled=False):
+                signal = self.conv(signal.to(self.conv.weight.dtype))
+        else:
+            signal = self.conv(signal)
         if self.is_even:
             signal = signal[..., :-1]
         return self.activation(signal).transpose(1, 2)
@@ -274,23 +237,6 @@ class Wav2Vec(nn.Module):
                 _draw_within(weight, math.sqrt(1 / module.projection.in_features))
         elif module is self and self.config.has_mask_vector:
             nn.init.uniform_(self.masked_spec_embed)
-
-
-def group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
-    """Group norm with one group per channel over valid frames; signal (B, C, T) is overwritten.
-
-    Mean first, then the variance of what is left: one pass over squares would cancel where a recording has an
-    offset many times its loudness. In place, because this is the largest activation of the whole network.
-    """
-    with torch.autocast(signal.device.type, enabled=False):
-        centred = signal.to(torch.promote_types(signal.dtype, torch.float32))
-        valid = mask_from_lengths(lengths, signal.shape[-1])[:, None].to(centred.dtype)
-        count = lengths.clamp(min=1)[:, None, None]
-        mean = centred.mul_(valid).sum(-1, keepdim=True) / count
-        centred = centred.sub_(mean).mul_(valid)
-        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
-        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
-        return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
 
 
 def _draw_within(weight: Tensor, bound: float) -> None:
