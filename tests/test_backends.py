@@ -16,7 +16,7 @@ import torch
 from tiny_checkpoints import save_hubert
 
 from multimodal_ser.backends import choice
-from multimodal_ser.backends.choice import BY_SPEED, choose, load, unavailable, with_backend
+from multimodal_ser.backends.choice import by_speed, choose, load, unavailable, with_backend
 from multimodal_ser.backends.files import ONNX_FOLDER, graph_path
 from multimodal_ser.backends.gate import GATE, judge, write_gate
 from multimodal_ser.backends.gating import run_gate
@@ -67,8 +67,17 @@ def test_without_a_gate_the_reference_runs_and_the_reason_is_said(model, with_bf
     assert "not torch-bf16: the model folder has no gate.json" in str(chosen)
     automatic = choose(model)
     assert automatic.backend == "torch-fp32"
-    assert set(automatic.refused) == set(BY_SPEED) - {"torch-fp32"}
-    assert automatic.refused["ort-fp32"] == "torch is faster for a log-mel encoder"
+    assert set(automatic.refused) == set(by_speed()) - {"torch-fp32"}
+    assert automatic.refused["ort-int8"] == "torch is faster for a log-mel encoder"
+
+
+@pytest.mark.parametrize("with_amx", [False, True])
+def test_bfloat16_of_torch_is_tried_first_where_the_processor_multiplies_tiles(
+    model, with_bfloat16, monkeypatch, with_amx
+):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: with_amx)
+    first = next(iter(choose(model).refused))
+    assert (first == "torch-bf16") is with_amx
 
 
 def test_a_runtime_without_graphs_says_that_there_is_no_export(model, monkeypatch):

@@ -18,10 +18,10 @@ from multimodal_ser.labels import nearest
 from multimodal_ser.models.pretrained import read_settings
 from multimodal_ser.models.ser import WEIGHTS
 
-# Fastest first, as is to be expected of a processor with bfloat16 and int8 units. Without them ONNX Runtime
-# was ahead of OpenVINO in int8 (recipes/benchmarks/backends.md), with spreads that overlap. What has to be
-# compiled first is used where it is named, since nobody knows here how much there is to score.
+# Fastest first, as measured in recipes/benchmarks/backends.md. What has to be compiled first is used where it
+# is named, since nobody knows here how much there is to score.
 BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
+BY_SPEED_WITH_AMX = ("torch-bf16", "openvino-int8", "openvino-bf16", "ort-int8", REFERENCE)
 
 
 class Choice(NamedTuple):
@@ -42,7 +42,7 @@ def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu")
         raise InputError(f"unknown backend '{wanted}'{nearest(wanted, known)}; known: {', '.join(known)}")
     folder = model_folder(folder)
     refused: dict[str, str] = {}
-    order: Sequence[str] = BY_SPEED if wanted == "auto" else (wanted, REFERENCE)
+    order: Sequence[str] = by_speed() if wanted == "auto" else (wanted, REFERENCE)
     for name in order:
         slower = _slower_here(folder, name) if wanted == "auto" else None
         reason = slower or unavailable(folder, name, device) or passed_gate(folder, _judged_as(name))
@@ -50,6 +50,11 @@ def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu")
             return Choice(name, refused)
         refused[name] = reason
     raise AssertionError("the reference is always available")
+
+
+def by_speed() -> Sequence[str]:
+    """The backends that `auto` tries, fastest first."""
+    return BY_SPEED_WITH_AMX if torch.cpu._is_amx_tile_supported() else BY_SPEED
 
 
 def load(folder: str | os.PathLike, wanted: str = "auto", device: str = "auto") -> tuple[Predictor, Choice]:

@@ -3,6 +3,7 @@
 The fusion always runs in torch and single precision: it is below one percent of the arithmetic.
 
 - `torch-bf16`: the same network under autocast; norms and softmax stay in single precision. On a GPU as well.
+  On a processor weights are cast once, and clips are padded to one of few lengths.
 - `torch-bf16-compiled`: on a GPU, with the convolutional front end of a HuBERT-like encoder compiled. Its
   norms and activations move more bytes there than its convolutions do; compiled, they are fused. It takes a
   minute at first, and again for batches of one clip: other sizes and lengths are free.
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from multimodal_ser.backends.casting import in_bfloat16
 from multimodal_ser.backends.files import graph_path
@@ -54,6 +56,9 @@ BACKENDS = {
         "openvino-int8",
     )
 }
+_SAMPLES_STEP = 16 * 320  # 16 frames of HuBERT, whose number of frames is (samples - 80) // 320
+_FRAME_MARGIN = 80
+_TOKENS_STEP = 8  # with the two markers
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
@@ -91,6 +96,8 @@ class BackedModel(nn.Module):
         """As `SerModel.encode`; states come out in single precision."""
         if self.backend.runtime == "torch":
             device = next(self.model.parameters()).device.type
+            if device == "cpu" and self.backend.reduced:
+                waveforms, token_ids, token_mask = self._in_few_shapes(waveforms, token_ids, token_mask)
             with torch.autocast(device, torch.bfloat16, enabled=self.backend.reduced):
                 heard = None
                 if self._front_end is not None:
@@ -110,6 +117,17 @@ class BackedModel(nn.Module):
     ) -> SerOutput:
         """As `SerModel.read`."""
         return self.model.read(encoded, reading, hidden)
+
+    def _in_few_shapes(
+        self, waveforms: Tensor | None, ids: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """A little padding, which no network feels: for each shape, torch compiles its kernels anew."""
+        if waveforms is not None and waveforms.shape[1]:
+            waveforms = F.pad(waveforms, (0, (_FRAME_MARGIN - waveforms.shape[1]) % _SAMPLES_STEP))
+        if ids is not None and 0 < ids.shape[1] < (longest := self.text.window - 2):
+            wanted = min(longest, ids.shape[1] + (-2 - ids.shape[1]) % _TOKENS_STEP)
+            ids, mask = (F.pad(tensor, (0, wanted - tensor.shape[1])) for tensor in (ids, mask))
+        return waveforms, ids, mask
 
     def _read_text(self, ids: Tensor, mask: Tensor) -> Branch:
         fits = 1 <= ids.shape[1] <= self.text.window - 2

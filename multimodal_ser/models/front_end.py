@@ -23,6 +23,7 @@ from multimodal_ser.models.encoding import mask_from_lengths
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
 _STRETCH = 128  # frames at most that go through all layers together: some MiB of activations
+_STEP = 8  # lengths of stretches are multiples of it: for each length, kernels in bfloat16 are compiled once
 _ROWS_OF_MOMENTS = 65_536  # that are held in double precision
 
 
@@ -129,14 +130,17 @@ def _fill(
     step, reach = 1, 1  # rows of the first layer between two frames, and those that a frame sees
     for layer in reversed(layers[1:]):
         step, reach = step * layer.stride, (reach - 1) * layer.stride + layer.kernel
-    stretch_length = math.ceil(len(frames) / math.ceil(len(frames) / _STRETCH))
-    for begin in range(0, len(frames), stretch_length):
-        end = min(begin + stretch_length, len(frames))
-        stretch = F.linear(rows[begin * step : (end - 1) * step + reach], weight, _as(bias, frames.dtype))
-        stretch = _finish(first, stretch)
+    count = math.ceil(len(frames) / _STRETCH)
+    stretch = math.ceil(len(frames) / count / _STEP) * _STEP
+    missing = (stretch * count - 1) * step + reach - len(rows)
+    rows = F.pad(rows, (0, 0, 0, max(0, missing)))
+    for begin in range(0, len(frames), stretch):
+        seen = rows[begin * step : (begin + stretch - 1) * step + reach]
+        found = _finish(first, F.linear(seen, weight, _as(bias, frames.dtype)))
         for layer, groups in zip(layers[1:], weights, strict=True):
-            stretch = _finish(layer, _convolve(layer, groups, stretch))
-        frames[begin:end] = stretch
+            found = _finish(layer, _convolve(layer, groups, found))
+        wanted = frames[begin : begin + stretch]
+        wanted.copy_(found[: len(wanted)])
 
 
 def _scale(norm: nn.GroupNorm, centred: Tensor, weight: Tensor) -> Tensor:
