@@ -1,11 +1,12 @@
 """What others run for the same work, in the same process, in turns: ratios of processor time.
 
-    python recipes/benchmarks/peers.py WORK [--rounds 5] [--seconds 10] [--only NAME ...]
+    python recipes/benchmarks/peers.py WORK [--rounds 5] [--seconds 10] [--size hubert-base] [--only NAME ...]
 
 Sizes are true, weights random, everything on one thread. Cases whose package is missing say so.
 
-    audio      DistilHuBERT: our forward against the plain one of transformers (eager attention, fp32), and
-               against wav2vec 2.0 large cut to 12 layers in ONNX Runtime, the shape that audEERING published
+    audio      DistilHuBERT (or --size): the plain forward of transformers (eager attention, fp32) and ours
+               in both precisions, and wav2vec 2.0 large cut to 12 layers in ONNX Runtime, as audEERING
+               published it
     batches    clips of 2 to 15 s: one by one as scoring runs them, against padded batches of eight
     decoding   a stereo mp3 at 44.1 kHz to 16 kHz mono: our reader against librosa
     asr        Whisper base, one window, 100 tokens: openai-whisper (fp32) against faster-whisper (int8)
@@ -16,6 +17,7 @@ Prints JSON: for every way the median of its processor seconds, and how many tim
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,9 +29,12 @@ import torch
 
 from multimodal_ser import audio
 from multimodal_ser.audio import SAMPLE_RATE
+from multimodal_ser.backends.choice import unavailable
+from multimodal_ser.backends.running import BackedModel
 from multimodal_ser.bench.parts import TOKENS, noise
-from multimodal_ser.bench.sizes import random_model, random_whisper
+from multimodal_ser.bench.sizes import SIZES, random_model, random_whisper
 from multimodal_ser.corpora.episode import make_episode
+from multimodal_ser.models.ser import SerConfig, SerModel
 
 sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 
@@ -39,19 +44,25 @@ from turns import Ways, processor_seconds, spread
 LENGTHS = (2.0, 3.1, 4.4, 5.0, 6.7, 8.2, 11.0, 15.0)  # seconds of a batch of sentences
 
 
+LARGE = "wav2vec 2.0 large, 12 layers, ONNX Runtime"
+NOT_INSTALLED = "package is not installed"
+Found = tuple[Ways, dict[str, str]]  # what can run, and why the rest cannot
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--size", choices=[s for s in SIZES if "hubert" in s], default="distilhubert")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     found = {}
     for name in options.only:
-        ways, missing = CASES[name](options.work, options.seconds)
-        found[name] = {**measured(ways, options.rounds), **dict.fromkeys(missing, "package is not installed")}
+        ways, missing = CASES[name](options)
+        found[name] = {**measured(ways, options.rounds), **missing}
     print(json.dumps({"torch": str(torch.__version__), "seconds": options.seconds, **found}, indent=2))
 
 
@@ -69,21 +80,28 @@ def measured(ways: Ways, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def audio_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
-    encoder = random_model("distilhubert").audio
+def audio_case(options: argparse.Namespace) -> Found:
+    encoder = random_model(options.size).audio
     plain = plain_network(encoder, "eager")
-    clip = noise(seconds)
+    clip = noise(options.seconds)
     lengths = torch.tensor([clip.shape[1]])
     ways: Ways = {
-        "ours, torch fp32": lambda: encoder(clip, lengths),
         "transformers, eager fp32": lambda: plain(clip).last_hidden_state,
+        "ours, torch fp32": lambda: encoder(clip, lengths),
     }
+    missing = {}
+    if reason := unavailable(Path(), "torch-bf16"):
+        missing["ours, torch bf16"] = reason
+    else:
+        model = SerModel(SerConfig(fusion="audio"), encoder).eval()
+        backed = BackedModel(model, "torch-bf16")
+        ways["ours, torch bf16"] = lambda: backed.encode(clip, lengths, None, None)
     if find_spec("onnxruntime") is None or find_spec("onnx") is None:
-        return ways, ["wav2vec 2.0 large, 12 layers, ONNX Runtime"]
-    session = _large_session(work)
+        return ways, missing | {LARGE: NOT_INSTALLED}
+    session = _large_session(options.work)
     sound = clip.numpy()
-    ways["wav2vec 2.0 large, 12 layers, ONNX Runtime"] = lambda: session.run(None, {"sound": sound})
-    return ways, []
+    ways[LARGE] = lambda: session.run(None, {"sound": sound})
+    return ways, missing
 
 
 def _large_session(work: Path):
@@ -124,7 +142,7 @@ def _large_session(work: Path):
     return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
 
 
-def batches_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
+def batches_case(options: argparse.Namespace) -> Found:
     encoder = random_model("distilhubert").audio
     plain = plain_network(encoder, "eager")
     sounds = [noise(length) for length in LENGTHS]
@@ -142,48 +160,48 @@ def batches_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
         "ours, one by one": alone,
         "ours, padded batch": lambda: encoder(padded, lengths),
         "transformers, padded batch, eager fp32": lambda: plain(padded, attention_mask=mask),
-    }, []
+    }, {}
 
 
-def decoding_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
-    media = work / "minutes.mp3"
+def decoding_case(options: argparse.Namespace) -> Found:
+    media = options.work / "minutes.mp3"
     if not media.is_file():
         make_episode(media, minutes=3.0, seed=0, transcripts=())
     ways: Ways = {"ours": lambda: audio.load(media)}
     if find_spec("librosa") is None:
-        return ways, ["librosa"]
+        return ways, {"librosa": NOT_INSTALLED}
     import librosa
 
     ways["librosa"] = lambda: librosa.load(media, sr=SAMPLE_RATE)
-    return ways, []
+    return ways, {}
 
 
-def asr_case(work: Path, seconds: float) -> tuple[Ways, list[str]]:
+def asr_case(options: argparse.Namespace) -> Found:
     import whisper
 
     model = random_whisper("base")
     sound = noise(30.0)[0].numpy()
     mel = whisper.log_mel_spectrogram(sound)
-    options = whisper.DecodingOptions(language="en", sample_len=TOKENS, fp16=False)
-    ways: Ways = {"openai-whisper, fp32": lambda: whisper.decode(model, mel, options)}
+    decoding = whisper.DecodingOptions(language="en", sample_len=TOKENS, fp16=False)
+    ways: Ways = {"openai-whisper, fp32": lambda: whisper.decode(model, mel, decoding)}
     if find_spec("faster_whisper") is None:
-        return ways, ["faster-whisper, int8"]
+        return ways, {"faster-whisper, int8": NOT_INSTALLED}
     import ctranslate2
 
-    folder = work / "whisper-base-ct2"
-    if not folder.is_dir():
-        _save_for_ctranslate2(folder)
+    folder = saved_for_ctranslate2(options.work / "whisper-base-ct2")
     fast = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=1, inter_threads=1)
     features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None].numpy()))
     prompt = [50258, 50259, 50359, 50363]  # start, English, transcribe, no times
     ways["faster-whisper, int8"] = lambda: fast.generate(
         features, [prompt], beam_size=1, max_length=len(prompt) + TOKENS, suppress_tokens=[50257]
     )
-    return ways, []
+    return ways, {}
 
 
-def _save_for_ctranslate2(folder: Path) -> None:
+def saved_for_ctranslate2(folder: Path) -> Path:
     """Whisper base of transformers with random weights, converted."""
+    if folder.is_dir():
+        return folder
     import ctranslate2
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
@@ -199,6 +217,8 @@ def _save_for_ctranslate2(folder: Path) -> None:
         GenerationConfig(alignment_heads=[[0, 0]]).save_pretrained(source)
         _save_tokenizer(Path(source))
         ctranslate2.converters.TransformersConverter(source).convert(str(folder), quantization="int8")
+        shutil.copy(Path(source) / "tokenizer.json", folder)
+    return folder
 
 
 def _save_tokenizer(folder: Path) -> None:
@@ -214,6 +234,7 @@ def _save_tokenizer(folder: Path) -> None:
     }
     special |= {
         50359: "<|transcribe|>",
+        50360: "<|startoflm|>",
         50361: "<|startofprev|>",
         50362: "<|nospeech|>",
         50363: "<|notimestamps|>",

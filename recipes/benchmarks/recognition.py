@@ -1,11 +1,13 @@
 """Scoring with speech recognition: a Whisper of true size with random weights, over one recording.
 
-    python recipes/benchmarks/recognition.py MODEL MEDIA WORK [--size base] [--tokens 100] [--threads 2]
+    python recipes/benchmarks/recognition.py MODEL MEDIA WORK [--engine whisper] [--size base] [--tokens 100]
+        [--threads 2]
 
 MODEL is a model folder, MEDIA a recording; a transcript beside it is not read. Random weights never end a
 text of their own accord, so each window gets TOKENS tokens: about what people say in half a minute (150 words
 a minute, 1.3 tokens a word). No window is decoded a second time, as the random text would always ask for. So
-this is the speed of the arithmetic, not a measurement of what real weights hear. Prints JSON.
+this is the speed of the arithmetic, not a measurement of what real weights hear. MODEL runs by the
+backend that its gate lets pass. `--engine faster-whisper` is int8, and of the size of base only. Prints JSON.
 """
 
 import argparse
@@ -26,8 +28,14 @@ from multimodal_ser.podcast.engine import EngineOptions
 from multimodal_ser.podcast.jobs import jobs_of
 from multimodal_ser.podcast.scoring import score
 from multimodal_ser.podcast.working import ScoreOptions
-from multimodal_ser.transcripts.asr import AsrOptions
+from multimodal_ser.transcripts.asr import ENGINES, AsrOptions, Transcriber
 from multimodal_ser.transcripts.openai_engine import WhisperTranscriber
+
+sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
+
+from peers import saved_for_ctranslate2
+
+OPTIONS = AsrOptions(language="en", temperatures=(0.0,))
 
 
 class Limited(WhisperTranscriber):
@@ -42,7 +50,17 @@ class Limited(WhisperTranscriber):
 
 
 def transcriber(model: str, tokens: int, own_threads: int, threads: int) -> Limited:
-    return Limited(model, AsrOptions(language="en", temperatures=(0.0,)), tokens, own_threads)
+    return Limited(model, OPTIONS, tokens, own_threads)
+
+
+def fast_transcriber(model: str, tokens: int, own_threads: int, threads: int) -> Transcriber:
+    from multimodal_ser.transcripts.faster_engine import FasterWhisperTranscriber
+
+    class LimitedFast(FasterWhisperTranscriber):
+        def _common(self) -> dict:
+            return super()._common() | {"max_new_tokens": tokens}
+
+    return LimitedFast(model, OPTIONS, "cpu", own_threads)
 
 
 def main() -> None:
@@ -50,26 +68,35 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("media", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--engine", choices=ENGINES, default="whisper")
     parser.add_argument("--size", choices=WHISPER_SIZES, default="base")
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    weights = saved(options.work / f"{options.size}.pt", options.size)
-    make = partial(transcriber, str(weights), options.tokens, options.threads)
+    if options.engine == "whisper":
+        make, weights = transcriber, saved(options.work / f"{options.size}.pt", options.size)
+    elif options.size == "base":
+        make, weights = fast_transcriber, saved_for_ctranslate2(options.work / "whisper-base-ct2")
+    else:
+        parser.error("faster-whisper is measured at the size of base only")
+    make = partial(make, str(weights), options.tokens, options.threads)
     output = options.work / "out"
     for path in output.glob("*"):
         path.unlink()
     started, before = time.monotonic(), time.process_time()
     run = score(
         jobs_of([options.media], look_beside=False),
-        ScoreOptions(options.model, output, EngineOptions(), make_transcriber=make, device="cpu"),
+        ScoreOptions(
+            options.model, output, EngineOptions(), make_transcriber=make, device="cpu", backend="auto"
+        ),
     )
     took, cpu = time.monotonic() - started, time.process_time() - before
     run.raise_failures()
     seconds = duration(options.media)
     found = {
-        "whisper": options.size,
+        "engine": options.engine,
+        "size": options.size,
         "tokens_per_window": options.tokens,
         "threads": options.threads,
         "episode_seconds": round(seconds, 1),
