@@ -8,9 +8,9 @@ int8: the audio graph is quantised statically, weights per output channel, activ
 from real audio, as pairs of quantise and dequantise nodes around every convolution and matrix product with
 a weight. What stands before the first convolution, that one (0.5 % of HuBERT's arithmetic and all of the
 dynamic range) and the grouped positional one stay in single precision. The text graph is quantised
-dynamically: its matrix products are all there is, and their inputs are scaled as they come; its weights have
-seven bits, so that it says the same on processors with and without VNNI. The fusion stays in single
-precision.
+dynamically: its matrix products are all there is, and their inputs are scaled as they come. Weights have seven
+bits: with eight, products overflow on processors without VNNI, and a gate that was passed on one that has it
+would promise too much there. The fusion stays in single precision.
 """
 
 import logging
@@ -77,7 +77,7 @@ def quantize(folder: Path, parts: Sequence[str], clips: Sequence[Clip]) -> None:
                     op_types_to_quantize=["MatMul"],
                     per_channel=True,
                     weight_type=QuantType.QInt8,
-                    reduce_range=True,  # eight bits overflow where the processor has no VNNI
+                    reduce_range=True,
                 )
         else:
             target.write_bytes(source.read_bytes())
@@ -99,6 +99,7 @@ def quantize_audio(source: Path, target: Path, clips: Sequence[Clip]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             nodes_to_exclude=_excluded(prepared),
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={
