@@ -26,6 +26,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.inference import Predictor
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.manifests import Manifest, read
+from multimodal_ser.models import front_end
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 from multimodal_ser.settings import parse
@@ -148,7 +149,8 @@ def test_a_compiled_front_end_says_what_the_plain_one_says(compiler, manifest, t
     if compiler == "inductor" and shutil.which("g++") is None:
         pytest.skip("no C++ compiler, by which torch compiles for a processor")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
-    folder = hubert_model(tmp_path / "model")
+    monkeypatch.setattr(front_end, "_by_rows", lambda waveforms: False)  # as on a GPU
+    folder = hubert_model(tmp_path / "model", width=64, channels=32)
     plain = Predictor.load(folder, "cpu")
     examples = plain.examples(manifest, manifest.root / "cache")
     with counted_graphs() as graphs:
@@ -160,8 +162,8 @@ def test_a_compiled_front_end_says_what_the_plain_one_says(compiler, manifest, t
     assert 1 <= graphs() <= 2  # for batches of any length: one clip, and several
 
 
-def hubert_model(folder: Path) -> Path:
-    audio = HubertEncoder.from_pretrained(save_hubert(folder / "hubert"))
+def hubert_model(folder: Path, **sizes: int) -> Path:
+    audio = HubertEncoder.from_pretrained(save_hubert(folder / "hubert", **sizes))
     SerModel(SerConfig(fusion="audio", width=16, heads=2), audio).save_pretrained(folder)
     return folder
 
@@ -278,7 +280,8 @@ def test_every_runtime_says_what_the_network_says(manifest, tmp_path, with_bfloa
     pytest.importorskip("openvino", reason="needs the extra 'openvino'")
     from multimodal_ser.export import export_model
 
-    model = hubert_model(tmp_path / "model")
+    # On AMX OpenVINO computes narrower ones wrongly in bfloat16, which a gate would tell.
+    model = hubert_model(tmp_path / "model", width=64, channels=32)
     export_model(model, model / ONNX_FOLDER, ("int8",), manifest, clips=4)
     plain = Predictor.load(model, "cpu")
     examples = plain.examples(manifest, manifest.root / "cache")
@@ -291,7 +294,7 @@ def test_every_runtime_says_what_the_network_says(manifest, tmp_path, with_bfloa
     wanted = plain.predict(examples)[list(DIMENSIONS)].to_numpy()
     np.testing.assert_allclose(found["ort-fp32"], wanted, atol=2e-5)
     np.testing.assert_allclose(found["openvino-bf16"], wanted, atol=0.02)
-    # How far int8 is from the network is for the gate to say: a network of 16 channels loses a tenth of the
+    # How far int8 is from the network is for the gate to say: a network of few channels loses a tenth of the
     # scale. The backend has to say what the int8 graph says.
     session = onnxruntime.InferenceSession(graph_path(model / ONNX_FOLDER, "joined", "int8"))
     for row in (0, 7, 23):

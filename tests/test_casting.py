@@ -9,7 +9,7 @@ from multimodal_ser.backends.casting import in_bfloat16
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 
-WIDE = {"hidden_size": 64, "num_conv_pos_embedding_groups": 4, "conv_dim": [16] * 3}
+WIDE = {"hidden_size": 64, "num_conv_pos_embedding_groups": 2, "conv_dim": [32] * 3}
 
 
 @pytest.fixture

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from whisper.model import ModelDimensions
 
 
-def save_hubert(folder: Path, layers: int = 2) -> Path:
-    """A DistilHuBERT-like folder: group norm in the front end, 16 wide."""
+def save_hubert(folder: Path, layers: int = 2, width: int = 16, channels: int = 8) -> Path:
+    """A DistilHuBERT-like folder: group norm in the front end."""
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     torch.manual_seed(0)
     settings = HubertConfig(
-        hidden_size=16,
+        hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
-        conv_dim=(8, 8, 8),
+        conv_dim=(channels,) * 3,
         conv_kernel=(10, 8, 8),
         conv_stride=(5, 8, 8),
         num_feat_extract_layers=3,

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from multimodal_ser.models.front_end import FEWEST_CHANNELS_IN_BFLOAT16
 from multimodal_ser.models.ser import SerModel
-from multimodal_ser.models.wav2vec import FEWEST_CHANNELS_IN_BFLOAT16
 
 
 def in_bfloat16(model: SerModel) -> SerModel:

@@ -8,9 +8,9 @@ int8: the audio graph is quantised statically, weights per output channel, activ
 from real audio, as pairs of quantise and dequantise nodes around every convolution and matrix product with
 a weight. What stands before the first convolution, that one (0.5 % of HuBERT's arithmetic and all of the
 dynamic range) and the grouped positional one stay in single precision. The text graph is quantised
-dynamically: its matrix products are all there is, and their inputs are scaled as they come. Weights have seven
-bits: with eight, products overflow on processors without VNNI, and a gate that was passed on one that has it
-would promise too much there. The fusion stays in single precision.
+dynamically: its matrix products are all there is, and their inputs are scaled as they come. Weights have
+seven bits: with eight, products overflow on processors without VNNI, and a gate that was passed on one that
+has it would promise too much there. The fusion stays in single precision.
 """
 
 import logging

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from multimodal_ser.models.encoding import mask_from_lengths
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
+# With 4 to 24 channels in a group, some convolutions go wrong on AMX, of even kernels all (torch 2.14.1).
+FEWEST_CHANNELS_IN_BFLOAT16 = 32
 _STRETCH = 128  # frames at most that go through all layers together: some MiB of activations
 _STEP = 8  # lengths of stretches are multiples of it: for each length, kernels in bfloat16 are compiled once
 _ROWS_OF_MOMENTS = 65_536  # that are held in double precision
@@ -48,7 +50,7 @@ class Convolution(nn.Module):
 
     def forward(self, signal: Tensor, lengths: Tensor) -> Tensor:
         """signal: (B, C, S), lengths: (B,) valid places of the result, which is (B, C', S')."""
-        signal = self.conv(signal)
+        signal = convolved(self.conv, signal)
         if isinstance(self.layer_norm, nn.GroupNorm):
             signal = group_norm(self.layer_norm, signal, lengths)
         elif self.layer_norm is not None:
@@ -72,6 +74,15 @@ class FrontEnd(nn.Module):
             lengths = layer.frames(lengths)
             signal = layer(signal, lengths)
         return signal.transpose(1, 2), lengths
+
+
+def convolved(conv: nn.Conv1d, signal: Tensor) -> Tensor:
+    """A convolution over channels (B, C, T), in bfloat16 only if torch gets it right."""
+    is_narrow = 1 < signal.shape[1] // conv.groups < FEWEST_CHANNELS_IN_BFLOAT16
+    if is_narrow and signal.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return conv(signal.to(conv.weight.dtype))
+    return conv(signal)
 
 
 def group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:

@@ -17,11 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from multimodal_ser.models.front_end import FrontEnd
+from multimodal_ser.models.front_end import FrontEnd, convolved
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
-
-# With fewer in a group, convolutions of an even kernel go wrong in bfloat16 on AMX (torch 2.14.1).
-FEWEST_CHANNELS_IN_BFLOAT16 = 16
 
 
 class Projection(nn.Module):
@@ -66,12 +63,7 @@ class Positions(nn.Module):
             given = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             signal = F.batch_norm(signal, *given, training=False, eps=norm.eps)
             signal = signal.masked_fill(~mask[:, None], 0)
-        on_processor = signal.device.type == "cpu"
-        if on_processor and signal.shape[1] < FEWEST_CHANNELS_IN_BFLOAT16 * self.conv.groups:
-            with torch.autocast("cpu", enabled=False):
-                signal = self.conv(signal.to(self.conv.weight.dtype))
-        else:
-            signal = self.conv(signal)
+        signal = convolved(self.conv, signal)
         if self.is_even:
             signal = signal[..., :-1]
         return self.activation(signal).transpose(1, 2)

@@ -89,8 +89,9 @@ def repeated(episode: Episode, path: Path, times: int) -> float:
     return times * episode.seconds
 
 
-def copies(episode: Episode, folder: Path, count: int) -> Path:
+def copies(episode: Episode, count: int) -> Path:
     """A folder with the same episode under several names."""
+    folder = episode.audio.parent / f"{count}_times_{episode.audio.stem}"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         for source in (episode.audio, episode.files["vtt"]):
@@ -109,8 +110,8 @@ def made(work: Path, minutes: float) -> Episode:
 def by_workers(options: argparse.Namespace, episode: Episode, short: Episode) -> dict:
     count = options.episodes
     folders = {
-        "whole": copies(episode, options.work / f"{count}_long", count),
-        "start": copies(short, options.work / f"{count}_short", count),
+        "whole": copies(episode, count),
+        "start": copies(short, count),
     }
     costs: dict[tuple[str, str], list[Cost]] = {}
     for _ in range(options.rounds):
@@ -155,7 +156,7 @@ def by_length(options: argparse.Namespace, episode: Episode, short: Episode) -> 
     long.parent.mkdir(parents=True, exist_ok=True)
     seconds = repeated(episode, long, times)
     count = min(options.episodes, times)
-    singles = copies(episode, options.work / f"{count}_long", count)
+    singles = copies(episode, count)
 
     def cost(media: Path) -> Cost:
         return score(media, options.work / "out", options.model, 1)
