@@ -145,7 +145,10 @@ def test_a_run_that_is_ended_leaves_neither_processes_nor_files_of_its_own(
     else:
         process.send_signal(number)
     _, said = process.communicate(timeout=15)
-    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    # `python -m` ends by the signal if that came while a string was run, as for a dataclass when torch is
+    # imported, whoever caught the exception: CPython's `run_eval_code_obj`. A shell says 130 of either.
+    assert process.returncode in ({130, -number} if number == signal.SIGINT else {-number})
+    assert ("interrupted" in said) is (number == signal.SIGINT)
     assert "Traceback" not in said
     ended = time.monotonic()
     while session(process.pid) and time.monotonic() < ended + 15:
