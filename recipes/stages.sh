@@ -66,16 +66,18 @@ run_stages() {
     done
     mkdir -p "$WORK/done"
     MANIFEST=$WORK/manifest/manifest.jsonl
-    local started=${FIRST_STAGE:+no}
+    # The first stage prepares for all experiments and variants; the others are done for those that were asked for.
+    local started=${FIRST_STAGE:+no} asked="${CONFIGS[*]}: ${VARIANTS[*]}" marker
     for stage in "${STAGES[@]}"; do
         [ "$stage" = "$FIRST_STAGE" ] && started=yes && rm -f "$WORK/done/$stage"
         [ "$started" = no ] && continue
-        if [ -e "$WORK/done/$stage" ]; then
+        marker=$WORK/done/$stage
+        if [ -e "$marker" ] && { [ "$stage" = "${STAGES[0]}" ] || [ "$(<"$marker")" = "$asked" ]; }; then
             echo "== $NAME: $stage is done already (--stage $stage does it again)" >&2
         else
             echo "== $NAME: $stage" >&2
             "stage_$stage"
-            touch "$WORK/done/$stage"
+            echo "$asked" >"$marker"
         fi
         [ "$stage" = "$LAST_STAGE" ] && break
     done

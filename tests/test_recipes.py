@@ -125,6 +125,10 @@ def test_msp_podcast_goes_from_its_folder_to_the_table(checkpoints, tmp_path):
     again = run_script("msp_podcast", *options, **settings)
     assert again.returncode == 0
     assert again.stderr.count("is done already") == 6
+    more = run_script("msp_podcast", *options, "--variants", "0 7", "--stop-stage", "train", **settings)
+    assert more.returncode == 0, more.stderr
+    assert more.stderr.count("is done already") == 1, "what was prepared serves all seeds"
+    assert (work / "runs" / "audio_text" / "seed7" / "model").is_dir()
 
 
 @pytest.mark.slow
