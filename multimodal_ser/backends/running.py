@@ -71,9 +71,8 @@ class BackedModel(nn.Module):
         self.backend = BACKENDS[name]
         self.config, self.readings = model.config, model.readings
         self._audio, self._text = self._runners(graphs)
-        self._encoder = model
-        if self.backend.runtime == "torch" and self.backend.reduced and self.backend.way == "plain":
-            self._encoder = in_bfloat16(model)
+        on_processor = next(model.parameters()).device.type == "cpu"
+        self._encoder = in_bfloat16(model) if on_processor and name == "torch-bf16" else model
         self._front_end = None
         if self.backend.way == "compiled":
             self._front_end = torch.compile(model.audio.encode_front_end, dynamic=True)
