@@ -69,9 +69,9 @@ run_stages() {
     # The first stage prepares for all experiments and variants; the others are done for those that were asked for.
     local started=${FIRST_STAGE:+no} asked="${CONFIGS[*]}: ${VARIANTS[*]}" marker
     for stage in "${STAGES[@]}"; do
-        [ "$stage" = "$FIRST_STAGE" ] && started=yes && rm -f "$WORK/done/$stage"
-        [ "$started" = no ] && continue
         marker=$WORK/done/$stage
+        [ "$stage" = "$FIRST_STAGE" ] && started=yes && rm -f "$marker"
+        [ "$started" = no ] && continue
         if [ -e "$marker" ] && { [ "$stage" = "${STAGES[0]}" ] || [ "$(<"$marker")" = "$asked" ]; }; then
             echo "== $NAME: $stage is done already (--stage $stage does it again)" >&2
         else

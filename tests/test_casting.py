@@ -9,16 +9,12 @@ from multimodal_ser.backends.casting import in_bfloat16
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.ser import SerConfig, SerModel
 
-WIDE = {"hidden_size": 64, "num_conv_pos_embedding_groups": 2, "conv_dim": [32] * 3}
-
 
 @pytest.fixture
 def model(tmp_path) -> SerModel:
     torch.manual_seed(0)
-    encoder = HubertEncoder.from_pretrained(save_hubert(tmp_path))
-    settings = {**encoder.config.network, **WIDE}
-    wide = HubertEncoder.from_config({"network": settings, "normalise_input": True})
-    return SerModel(SerConfig(fusion="audio", width=16, heads=2), wide).eval()
+    encoder = HubertEncoder.from_pretrained(save_hubert(tmp_path, width=64, channels=32))
+    return SerModel(SerConfig(fusion="audio", width=16, heads=2), encoder).eval()
 
 
 def states(model: SerModel) -> Tensor:
