@@ -149,7 +149,7 @@ def test_a_compiled_front_end_says_what_the_plain_one_says(compiler, manifest, t
     if compiler == "inductor" and shutil.which("g++") is None:
         pytest.skip("no C++ compiler, by which torch compiles for a processor")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
-    monkeypatch.setattr(front_end, "_by_rows", lambda waveforms: False)  # as on a GPU
+    monkeypatch.setattr(front_end, "by_rows", lambda waveforms: False)  # as on a GPU
     folder = hubert_model(tmp_path / "model", width=64, channels=32)
     plain = Predictor.load(folder, "cpu")
     examples = plain.examples(manifest, manifest.root / "cache")
@@ -272,6 +272,14 @@ def test_a_model_of_words_alone_is_exported_judged_and_run_in_int8_without_any_s
     assert 0 < max(deviation.values()) < 0.05, "16 channels lose more than a real network"
     write_gate(reader, {"ort-int8": {"passed": True}}, "a set")
     assert choose(reader, "auto").backend == "ort-int8"
+    backed = load(reader, "ort-int8", "cpu")[0].model
+    texts = [u.text for u in written.utterances[:3]]
+    together = backed.encode_text(*backed.text.tokenize([*texts, ""]))
+    assert together.present.tolist() == [True, True, True, False]
+    for row, text in enumerate(texts):
+        alone = backed.encode_text(*backed.text.tokenize([text]))
+        states = together.states[row][together.mask[row]]
+        assert states.equal(alone.states[0]), "the scale of a text's numbers is its own"
 
 
 @pytest.mark.slow  # torch takes 25 s to trace even a tiny network

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.models import bert
 from multimodal_ser.models.bert import Bert, BertConfig, is_known
 from multimodal_ser.models.text import TextEncoder
 from multimodal_ser.models.text_checkpoints import untrained_network
@@ -78,6 +79,26 @@ def compare(settings: dict) -> None:
     layers = theirs(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
     for layer, expected in zip(ours(ids, mask), layers, strict=True):
         assert float((layer - expected)[mask].abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["minilm", "distilbert"])
+def test_without_padding_the_numbers_are_those_of_the_padded_batch(name, precision, monkeypatch) -> None:
+    torch.manual_seed(7)
+    network = untrained_network(
+        reference({**SHAPES[name], "vocab_size": WORDS}).config.to_dict(), "ours"
+    ).eval()
+    ids, mask = tokens()
+    computed = []
+    network.blocks[0].register_forward_hook(lambda module, given, found: computed.append(found.shape[:-1]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        rows = network(ids, mask)
+        monkeypatch.setattr(bert, "by_rows", lambda states: False)  # as on a GPU
+        padded = network(ids, mask)
+    assert computed == [(256,) if precision == "bf16" else (231,), (4, 150)]
+    for ours, theirs in zip(rows, padded, strict=True):
+        assert not ours[~mask].any()
+        assert float((ours - theirs)[mask].abs().max()) < (0.05 if precision == "bf16" else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["minilm", "distilbert"])

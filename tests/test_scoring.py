@@ -120,7 +120,9 @@ def test_batches_by_length_as_on_a_gpu_give_what_each_gives_alone(model: Path, m
     ran = []
     run = rater._run
     monkeypatch.setattr(rater, "_run", lambda pairs: ran.append(len(pairs)) or run(pairs))
-    monkeypatch.setattr(rater, "_values", lambda pairs: rater._batched(list(pairs)))
+    monkeypatch.setattr(
+        rater, "_values", lambda sounds, texts: rater._batched(list(zip(sounds, texts, strict=True)))
+    )
     monkeypatch.setattr(rating, "GPU_SECONDS", 6.0)
     together = list(rater.rated(judged, sounds))
     assert ran == [1, 2, 4]  # 6 s; 3 s and 2 s; 1.1, 1.0, 0.5 and 0.4 s
@@ -128,6 +130,36 @@ def test_batches_by_length_as_on_a_gpu_give_what_each_gives_alone(model: Path, m
         for name in DIMENSIONS:
             assert b.dimensions[name].fused == pytest.approx(a.dimensions[name].fused, abs=1e-5)
             assert b.dimensions[name].audio == pytest.approx(a.dimensions[name].audio, abs=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_texts_read_together_give_what_each_gives_alone(model: Path, monkeypatch, threads: int) -> None:
+    rater = Rater(model, device="cpu", threads=threads)
+    texts = [
+        "who would have thought",
+        "",
+        "no",
+        "that was a wonderful day, and nobody can take it away",
+        "oh",
+    ]
+    sound = (np.random.default_rng(0).standard_normal(8_000) * 0.1).astype(np.float32)
+    judged = [(Cue(0.0, 0.5, text), "vtt" if text else rating.NO_WORDS, ()) for text in texts]
+    alone = [next(rater.rated([one], [sound])) for one in judged]
+    read = []
+    encode_text = rater.predictor.model.encode_text
+    monkeypatch.setattr(
+        rater.predictor.model,
+        "encode_text",
+        lambda ids, mask: read.append(len(ids)) or encode_text(ids, mask),
+    )
+    monkeypatch.setattr(rating, "READ_AT_ONCE", 3)
+    together = list(rater.rated(judged, [sound] * 5))
+    assert read == [3, 2]
+    for one, among, text in zip(alone, together, texts, strict=True):
+        for name in DIMENSIONS:
+            assert among.dimensions[name].fused == pytest.approx(one.dimensions[name].fused, abs=1e-6)
+            assert among.dimensions[name].audio == one.dimensions[name].audio
+            assert (among.dimensions[name].text is None) == (text == "")
 
 
 def test_what_is_scored_beside_it_in_which_order_and_by_how_many_does_not_show(

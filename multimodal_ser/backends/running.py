@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from multimodal_ser.backends.casting import in_bfloat16
 from multimodal_ser.backends.files import graph_path
@@ -71,8 +72,10 @@ class BackedModel(nn.Module):
         self.backend = BACKENDS[name]
         self.config, self.readings = model.config, model.readings
         self._audio, self._text = self._runners(graphs)
-        on_processor = next(model.parameters()).device.type == "cpu"
-        self._encoder = in_bfloat16(model) if on_processor and name == "torch-bf16" else model
+        self._device = next(model.parameters()).device.type
+        self._in_few_shapes = self._device == "cpu" and self.backend.precision == "bf16"
+        is_cast = self._device == "cpu" and name == "torch-bf16"
+        self._encoder = in_bfloat16(model) if is_cast else model
         self._front_end = None
         if self.backend.way == "compiled":
             self._front_end = torch.compile(model.audio.encode_front_end, dynamic=True)
@@ -93,23 +96,39 @@ class BackedModel(nn.Module):
         token_mask: Tensor | None,
     ) -> Encoded:
         """As `SerModel.encode`; states come out in single precision."""
-        if self.backend.runtime == "torch":
-            device = next(self.model.parameters()).device.type
-            if device == "cpu" and self.backend.reduced:
-                waveforms, token_ids, token_mask = self._in_few_shapes(waveforms, token_ids, token_mask)
-            with torch.autocast(device, torch.bfloat16, enabled=self.backend.reduced):
-                heard = None
-                if self._front_end is not None:
-                    features = self._front_end(waveforms, lengths)
-                    heard = self.audio.forward_from_front_end(*features)
-                encoded = self._encoder.encode(waveforms, lengths, token_ids, token_mask, heard)
-            return Encoded(*(b and b._replace(states=b.states.float()) for b in encoded))
-        audio = text = None
+        return Encoded(
+            None if self.audio is None else self.encode_audio(waveforms, lengths),
+            None if self.text is None else self.encode_text(token_ids, token_mask),
+        )
+
+    def encode_audio(self, waveforms: Tensor, lengths: Tensor) -> Branch:
+        """The audio branch of `encode`."""
         if self._audio is not None:
-            audio = _branch(self._audio, waveforms=waveforms, lengths=lengths)
-        if self.text is not None:
-            text = self._read_text(token_ids, token_mask)
-        return Encoded(audio, text)
+            return _branch(self._audio, waveforms=waveforms, lengths=lengths)
+        if self._in_few_shapes and waveforms.shape[1]:
+            waveforms = _padded(waveforms, (_FRAME_MARGIN - waveforms.shape[1]) % _SAMPLES_STEP)
+        with self._autocast():
+            heard = None
+            if self._front_end is not None:
+                heard = self.audio.forward_from_front_end(*self._front_end(waveforms, lengths))
+            branch = self._encoder.encode_audio(waveforms, lengths, heard)
+        return branch._replace(states=branch.states.float())
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Branch:
+        """The text branch of `encode`."""
+        if self.backend.precision == "int8" and len(token_ids) > 1:
+            # Products are quantised by the range of what is in them: of one text, not of those beside it.
+            return self._read_each(token_ids, token_mask)
+        count, longest = token_ids.shape[1], self.text.window - 2
+        if self._text is not None and 1 <= count <= longest:
+            return _branch(self._text, token_ids=token_ids, token_mask=token_mask)
+        if self._in_few_shapes and 0 < count < longest:
+            missing = min(longest - count, (-2 - count) % _TOKENS_STEP)
+            token_ids, token_mask = _padded(token_ids, missing), _padded(token_mask, missing)
+        with self._autocast():
+            # A long transcript is read in windows, which the graph does not do.
+            branch = self._encoder.encode_text(token_ids, token_mask)
+        return branch._replace(states=branch.states.float())
 
     def read(
         self, encoded: Encoded, reading: str = "fused", hidden: dict[str, Tensor] | None = None
@@ -117,25 +136,20 @@ class BackedModel(nn.Module):
         """As `SerModel.read`."""
         return self.model.read(encoded, reading, hidden)
 
-    def _in_few_shapes(
-        self, waveforms: Tensor | None, ids: Tensor | None, mask: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """A little padding, which no network feels: for each shape, torch compiles its kernels anew."""
-        if waveforms is not None and waveforms.shape[1]:
-            waveforms = F.pad(waveforms, (0, (_FRAME_MARGIN - waveforms.shape[1]) % _SAMPLES_STEP))
-        if ids is not None and 0 < ids.shape[1] < (longest := self.text.window - 2):
-            wanted = min(longest, ids.shape[1] + (-2 - ids.shape[1]) % _TOKENS_STEP)
-            ids, mask = (F.pad(tensor, (0, wanted - tensor.shape[1])) for tensor in (ids, mask))
-        return waveforms, ids, mask
+    def _autocast(self) -> torch.autocast:
+        in_torch = self.backend.runtime == "torch"
+        return torch.autocast(self._device, torch.bfloat16, enabled=in_torch and self.backend.reduced)
 
-    def _read_text(self, ids: Tensor, mask: Tensor) -> Branch:
-        fits = 1 <= ids.shape[1] <= self.text.window - 2
-        if self._text is not None and fits:
-            return _branch(self._text, token_ids=ids, token_mask=mask)
-        # A long transcript is read in windows, which the graph does not do.
-        encoded = self.text(ids, mask)
-        states = self.model.text_projection(encoded.layers[-1])
-        return Branch(states, encoded.mask, mask.any(1))
+    def _read_each(self, ids: Tensor, mask: Tensor) -> Branch:
+        sizes = mask.sum(1).tolist()
+        read = [
+            self.encode_text(ids[n : n + 1, :size], mask[n : n + 1, :size]) for n, size in enumerate(sizes)
+        ]
+        states, marked = (
+            pad_sequence([getattr(branch, name)[0] for branch in read], batch_first=True)
+            for name in ("states", "mask")
+        )
+        return Branch(states, marked, mask.any(1))
 
     def _runners(self, graphs: Path | None) -> tuple[Run | None, Run | None]:
         runtime, precision, _ = self.backend
@@ -177,6 +191,11 @@ def open_in_openvino(path: Path, precision: str = "bf16") -> Run:
         return [np.array(found[output]) for output in compiled.outputs]
 
     return run
+
+
+def _padded(rows: Tensor, missing: int) -> Tensor:
+    """With a little that no network feels: for each shape, torch compiles its kernels anew."""
+    return F.pad(rows, (0, missing))
 
 
 def _branch(run: Run, **given: Tensor) -> Branch:

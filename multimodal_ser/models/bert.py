@@ -5,7 +5,9 @@ DistilBERT has no token types. The names are those of the published checkpoints,
 written as they are, here and by transformers, whose numbers these networks give: a test compares them. Every
 text is one segment, so of the token types the first is used. The pooler of BERT, trained for pairs of
 sentences, is left out. Untrained weights are drawn as transformers draws them.
-B, L, D: texts, tokens, width; masks are True where a token is valid.
+On a processor without gradients the tokens of several texts are rows beneath one another, without padding;
+else, and in exported graphs, they are a padded batch. Both ways give the same numbers up to rounding.
+B, L, D: texts, tokens, width; N: valid tokens of a batch; masks are True where a token is valid.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.models.encoding import by_rows
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -46,6 +49,8 @@ _OTHERWISE = {
     "pruned_heads": {},
     "quantization_config": None,
 }
+
+_ROWS_STEP = 64  # rows are a multiple of it in bfloat16, whose kernels are compiled once for each number
 
 
 @dataclass(frozen=True)
@@ -154,12 +159,10 @@ class BertBlock(nn.Module):
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
         self.output = _closing(inner, config)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, L, D), mask: (B, L), result: (B, L, D)."""
+    def forward(self, x: Tensor, attend: "Attend") -> Tensor:
+        """x and result: (B, L, D) or (N, D)."""
         own, closing = self.attention["self"], self.attention["output"]
-        attended = _attended(
-            own["query"](x), own["key"](x), own["value"](x), mask, self.heads, own["dropout"]
-        )
+        attended = attend(own["query"](x), own["key"](x), own["value"](x), self.heads, own["dropout"])
         x = closing["LayerNorm"](closing["dropout"](closing["dense"](attended)) + x)
         inner = self.activation(self.intermediate["dense"](x))
         return self.output["LayerNorm"](self.output["dropout"](self.output["dense"](inner)) + x)
@@ -181,12 +184,10 @@ class DistilBertBlock(nn.Module):
         self.ffn["dropout"] = nn.Dropout(config.hidden_dropout_prob)
         self.output_layer_norm = nn.LayerNorm(width, config.layer_norm_eps)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, L, D), mask: (B, L), result: (B, L, D)."""
+    def forward(self, x: Tensor, attend: "Attend") -> Tensor:
+        """x and result: (B, L, D) or (N, D)."""
         own = self.attention
-        attended = _attended(
-            own["q_lin"](x), own["k_lin"](x), own["v_lin"](x), mask, self.heads, own["dropout"]
-        )
+        attended = attend(own["q_lin"](x), own["k_lin"](x), own["v_lin"](x), self.heads, own["dropout"])
         x = self.sa_layer_norm(own["out_lin"](attended) + x)
         inner = self.ffn["lin2"](self.activation(self.ffn["lin1"](x)))
         return self.output_layer_norm(self.ffn["dropout"](inner) + x)
@@ -214,10 +215,16 @@ class Bert(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """ids, mask: (B, L), each row with one valid token at least; all layers, (B, L, D) each."""
-        layers = [self.embeddings(ids)]
+        states = self.embeddings(ids)
+        if by_rows(states) and len(ids) > 1:
+            return tuple(_put_back(layer, mask) for layer in self._layers(_rows(states, mask), _Each(mask)))
+        return tuple(self._layers(states, _Padded(mask)))
+
+    def _layers(self, states: Tensor, attend: "Attend") -> list[Tensor]:
+        layers = [states]
         for block in self.blocks:
-            layers.append(block(layers[-1], mask))
-        return tuple(layers)
+            layers.append(block(layers[-1], attend))
+        return layers
 
     @torch.no_grad()
     def _draw(self, module: nn.Module) -> None:
@@ -240,16 +247,51 @@ def _closing(width: int, config: BertConfig) -> nn.ModuleDict:
     )
 
 
+class _Padded:
+    """Attention of every token to the valid ones of its text, in a padded batch."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask[:, None, None, :]
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: nn.Dropout) -> Tensor:
+        return _attended(query, key, value, heads, dropout, self.mask)
+
+
+class _Each:
+    """The same for the valid tokens alone (N, D), text after text; what follows on the last is not said."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.sizes = mask.sum(1).tolist()
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: nn.Dropout) -> Tensor:
+        found, begin = torch.zeros_like(query), 0
+        for size in self.sizes:
+            part = slice(begin, begin + size)
+            found[part] = _attended(query[None, part], key[None, part], value[None, part], heads, dropout)[0]
+            begin += size
+        return found
+
+
+Attend = _Padded | _Each
+
+
 def _attended(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int, dropout: nn.Dropout
+    query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: nn.Dropout, mask: Tensor | None = None
 ) -> Tensor:
-    """Attention of every token to the valid ones; all (B, L, D), mask (B, L)."""
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    said = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask[:, None, None, :],
-        dropout_p=dropout.p if dropout.training else 0.0,
-    )
+    share = dropout.p if dropout.training else 0.0
+    said = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share)
     return said.transpose(1, 2).flatten(2)
+
+
+def _rows(states: Tensor, mask: Tensor) -> Tensor:
+    rows = states[mask]
+    step = _ROWS_STEP if torch.is_autocast_enabled("cpu") else 1
+    return F.pad(rows, (0, 0, 0, -len(rows) % step))
+
+
+def _put_back(rows: Tensor, mask: Tensor) -> Tensor:
+    """Rows of valid tokens in their places (B, L, D); zero elsewhere."""
+    found = rows.new_zeros(*mask.shape, rows.shape[1])
+    found[mask] = rows[: int(mask.sum())]
+    return found

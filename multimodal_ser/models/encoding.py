@@ -86,6 +86,11 @@ def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
     return torch.arange(max_frames, device=lengths.device) < lengths[:, None]
 
 
+def by_rows(signal: Tensor) -> bool:
+    """Whether a batch is computed without its padding: on a processor, and not for gradients or a graph."""
+    return signal.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 def fingerprint(encoder: nn.Module, *more: bytes) -> str:
     """A short hash of an encoder's weights and of what it is made from, and of whatever else is given."""
     parts = [type(encoder).__name__.encode(), repr(encoder.config).encode(), *more]

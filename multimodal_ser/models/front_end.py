@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from multimodal_ser.models.encoding import mask_from_lengths
+from multimodal_ser.models.encoding import by_rows, mask_from_lengths
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
 # With 4 to 24 channels in a group, some convolutions go wrong on AMX, of even kernels all (torch 2.14.1).
@@ -67,7 +67,7 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """waveforms: (B, S), zero behind the lengths (B,); result: (B, T, C) and valid frames (B,)."""
-        if _by_rows(waveforms):
+        if by_rows(waveforms):
             return _frames_by_rows(self.conv_layers, waveforms, lengths)
         signal = waveforms[:, None]
         for layer in self.conv_layers:
@@ -100,12 +100,6 @@ def group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
         variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
         scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
         return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
-
-
-def _by_rows(waveforms: Tensor) -> bool:
-    return (
-        waveforms.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    )
 
 
 def _frames_by_rows(

@@ -136,15 +136,21 @@ class SerModel(nn.Module):
 
         encoding: what the audio encoder says of these waveforms, if that is known already.
         """
-        audio = text = None
-        if self.audio is not None:
-            encoding = self.audio(waveforms, lengths) if encoding is None else encoding
-            states = self.audio_projection(self.layer_mix(encoding.layers))
-            audio = Branch(states, encoding.mask, lengths > 0)
-        if self.text is not None:
-            encoded = self.text(token_ids, token_mask)
-            text = Branch(self.text_projection(encoded.layers[-1]), encoded.mask, token_mask.any(1))
-        return Encoded(audio, text)
+        return Encoded(
+            None if self.audio is None else self.encode_audio(waveforms, lengths, encoding),
+            None if self.text is None else self.encode_text(token_ids, token_mask),
+        )
+
+    def encode_audio(self, waveforms: Tensor, lengths: Tensor, encoding: Encoding | None = None) -> Branch:
+        """The audio branch of `encode`."""
+        encoding = self.audio(waveforms, lengths) if encoding is None else encoding
+        states = self.audio_projection(self.layer_mix(encoding.layers))
+        return Branch(states, encoding.mask, lengths > 0)
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Branch:
+        """The text branch of `encode`."""
+        encoded = self.text(token_ids, token_mask)
+        return Branch(self.text_projection(encoded.layers[-1]), encoded.mask, token_mask.any(1))
 
     def read(
         self, encoded: Encoded, reading: str = "fused", hidden: dict[str, Tensor] | None = None
