@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from multimodal_ser.audio import SAMPLE_RATE, AudioError, load
 from multimodal_ser.cache import atomic_path, cache_folder, hash_options, write_json
+from multimodal_ser.cores import usable_cores
 from multimodal_ser.errors import InputError
 from multimodal_ser.manifests import Manifest, check_audio
 from multimodal_ser.utterances import Utterance
@@ -108,7 +109,7 @@ def _task(manifest: Manifest, utterance: Utterance) -> list[Any]:
 
 
 def _jobs(jobs: int | None, tasks: int) -> int:
-    return max(1, min(jobs or os.cpu_count() or 1, tasks // CLIPS_WORTH_A_PROCESS))
+    return max(1, min(jobs or usable_cores(), tasks // CLIPS_WORTH_A_PROCESS))
 
 
 @contextlib.contextmanager

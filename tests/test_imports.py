@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "multimodal_ser"
 LAYERS = [
-    {"errors", "offline"},
+    {"cores", "errors", "offline"},
     {"decoders"},
     {
         "labels",

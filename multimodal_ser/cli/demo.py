@@ -1,15 +1,14 @@
 """`multimodal-ser demo`."""
 
 import argparse
-import os
+
+from multimodal_ser.cores import usable_cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output-dir", default="demo_output", help="folder for everything it makes")
     parser.add_argument("--seed", type=int, default=0, help="of the corpus and of the training")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes that make the corpus"
-    )
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes that make the corpus")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,9 +2,9 @@
 
 import argparse
 import ast
-import os
 from pathlib import Path
 
+from multimodal_ser.cores import usable_cores
 from multimodal_ser.corpora import READERS
 
 _COMMON = (
@@ -64,7 +64,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "-j",
         "--jobs",
         type=_positive,
-        default=min(8, os.cpu_count() or 1),
+        default=min(8, usable_cores()),
         metavar="N",
         help="work on N audio files at a time",
     )

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from multimodal_ser.cores import usable_cores
+
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")  # what the drivers of NVIDIA and AMD make
 
 
@@ -127,7 +129,7 @@ def _locally(arguments: argparse.Namespace, jobs: list, suffix: str, failed: lis
     from multimodal_ser.podcast.scoring import score
 
     device = chosen_device(arguments.device).type
-    count = arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1)
+    count = arguments.jobs or (usable_cores() if device == "cpu" else 1)
     return score(jobs, _options(arguments, device, count), suffix, failed)
 
 
@@ -136,7 +138,7 @@ def _are_several(arguments: argparse.Namespace) -> bool:
     if arguments.jobs:
         return arguments.jobs > 1
     is_cpu = arguments.device == "cpu" or (arguments.device == "auto" and not any(map(os.path.exists, _GPUS)))
-    return is_cpu and (os.cpu_count() or 1) > 1
+    return is_cpu and usable_cores() > 1
 
 
 def _by_ray(arguments: argparse.Namespace, jobs: list, suffix: str, failed: list):

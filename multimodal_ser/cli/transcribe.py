@@ -1,8 +1,9 @@
 """`multimodal-ser transcribe`."""
 
 import argparse
-import os
 from pathlib import Path
+
+from multimodal_ser.cores import usable_cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             keep_reference=arguments.keep_reference,
             keep_untrusted=arguments.keep_untrusted,
         ),
-        jobs=arguments.jobs or ((os.cpu_count() or 1) if device == "cpu" else 1),
+        jobs=arguments.jobs or (usable_cores() if device == "cpu" else 1),
         cache=None if arguments.no_cache else default_cache(),
     )
     print(done.screen())

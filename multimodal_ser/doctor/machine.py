@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.cache import cache_folder
+from multimodal_ser.cores import usable_cores
 
 HUB_TIMEOUT = 2.0  # seconds
 GIB = 1 << 30  # bytes
@@ -35,8 +36,7 @@ def cpu_findings(torch_features: Iterable[str]) -> dict[str, Any]:
     arm = platform.machine().lower() in ("arm64", "aarch64")
     relevant = {name: names for name, names in FEATURES.items() if name.startswith("ARM") == arm}
     features = {name: bool(names & known) if known else None for name, names in relevant.items()}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": _cpu_name(), "cores": cores, "features": features}
+    return {"name": _cpu_name(), "cores": usable_cores(), "features": features}
 
 
 def memory_gib() -> float | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from multimodal_ser import audio
 from multimodal_ser.audio import SAMPLE_RATE
+from multimodal_ser.cores import roam
 
 AHEAD = 4  # blocks that are decoded before they are wanted
 BLOCK_SECONDS = 20.0
@@ -63,6 +64,7 @@ def ahead(blocks: Iterator[NDArray], most: int = AHEAD) -> Iterator[NDArray]:
         return False
 
     def work() -> None:
+        roam()
         try:
             for block in blocks:
                 if not put((block, None)):

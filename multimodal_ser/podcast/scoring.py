@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from multimodal_ser import __version__, licences
 from multimodal_ser.cache import write_json
+from multimodal_ser.cores import usable_cores
 from multimodal_ser.csv_files import write_table
 from multimodal_ser.errors import InputError, SomeFailed
 from multimodal_ser.podcast import timeline as timelines
@@ -91,7 +92,7 @@ def score(
 
 def _threads(options: ScoreOptions, jobs: Sequence[Job]) -> int:
     """Cores of this machine that one worker may use for segments side by side."""
-    return max(1, (os.cpu_count() or 1) // max(1, min(options.jobs, len(jobs)))) if options.jobs > 1 else 1
+    return max(1, usable_cores() // max(1, min(options.jobs, len(jobs)))) if options.jobs > 1 else 1
 
 
 def _size(path: Path) -> int:

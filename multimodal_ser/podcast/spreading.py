@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.sharedctypes import Synchronized
 
+from multimodal_ser.cores import places_for, take_place, usable_cores
+from multimodal_ser.inference import chosen_device
 from multimodal_ser.podcast import PRELOADED
 from multimodal_ser.podcast.jobs import Job
 from multimodal_ser.podcast.working import Outcome, ScoreOptions, Worker
@@ -34,9 +37,11 @@ def in_processes(jobs: Sequence[Job], options: ScoreOptions, worker: Worker) -> 
 
 
 def _by_pool(jobs: Sequence[Job], options: ScoreOptions, count: int) -> Iterator[Outcome]:
-    threads = max(1, (os.cpu_count() or 1) // count)
-    given = (options, threads, dict(os.environ))
-    with ProcessPoolExecutor(count, processes_with(PRELOADED), _start, given) as workers:
+    context = processes_with(PRELOADED)
+    on_processor = chosen_device(options.device).type == "cpu"
+    places = places_for(count, context) if on_processor else None
+    given = (options, max(1, usable_cores() // count), dict(os.environ), places)
+    with ProcessPoolExecutor(count, context, _start, given) as workers:
         try:
             futures: list[Future] = [workers.submit(_do_in_worker, job) for job in jobs]
             for future in as_completed(futures):
@@ -49,9 +54,12 @@ def _by_pool(jobs: Sequence[Job], options: ScoreOptions, count: int) -> Iterator
 _worker: Worker | None = None  # of a worker process
 
 
-def _start(options: ScoreOptions, threads: int, environment: Mapping[str, str]) -> None:
+def _start(
+    options: ScoreOptions, threads: int, environment: Mapping[str, str], places: Synchronized | None
+) -> None:
     global _worker
     begin(environment)
+    take_place(places)
     _worker = Worker(options, threads)
 
 

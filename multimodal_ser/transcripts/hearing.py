@@ -6,7 +6,6 @@ number of processes a resumed run therefore gives the same results bit for bit; 
 library may add in another order, and a probability may differ in the last place.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from multimodal_ser.audio import AudioError
+from multimodal_ser.cores import usable_cores
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcripts.asr import Transcriber
 from multimodal_ser.transcripts.listening import Cut, Listener, Passage
@@ -67,7 +67,7 @@ def hear_all(hearing: Hearing, cuts: Sequence[Cut], jobs: int = 1) -> tuple[dict
 def _in_processes(
     hearing: Hearing, groups: Sequence[Sequence[Cut]], jobs: int, progress: tqdm
 ) -> list[Result]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, usable_cores() // jobs)
     context = get_context("spawn")  # not forked: the libraries' threads would not survive it
     with ProcessPoolExecutor(jobs, context, _start, (hearing, threads)) as workers:
         try:
