@@ -82,6 +82,31 @@ def test_a_window_in_a_batch_is_heard_as_it_is_alone(checkpoint, clips, times):
         assert [c.avg_logprob for c in a.cues] == pytest.approx([c.avg_logprob for c in b.cues], abs=2e-4)
 
 
+def test_windows_are_encoded_once_each_with_the_numbers_of_whisper_s_own_batch(checkpoint, clips):
+    transcriber = loaded(checkpoint, temperatures=(0.0, 0.2, 0.4), times="none")
+    seen = []
+    transcriber.model.encoder.register_forward_hook(
+        lambda module, given, found: seen.append((given[0], found))
+    )
+    transcriber.transcribe(clips)
+    assert [len(mel) for mel, _ in seen] == [1, 1, 1], (
+        "decoded again, as random text is, but not encoded again"
+    )
+    plain = whisper.load_model(str(checkpoint), device="cpu")
+    with torch.no_grad():
+        together = plain.encoder(torch.cat([mel for mel, _ in seen]))
+    torch.testing.assert_close(torch.cat([found for _, found in seen]), together, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "windows"), [("tiny", 16), ("base", 16), ("small", 8), ("large-v3", 8)])
+def test_as_many_windows_are_decoded_together_as_pay_unless_a_number_is_given(size, windows):
+    sizes = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12), "large-v3": (1280, 32)}
+    width, layers = sizes[size]
+    dims = whisper.model.ModelDimensions(80, 1500, width, 8, layers, 51865, 448, width, 8, layers)
+    assert AsrOptions().with_batches(openai_engine._windows_at_once(dims)).batch_size == windows
+    assert AsrOptions(batch_size=3).with_batches(windows).batch_size == 3
+
+
 def test_a_second_run_says_the_same_though_it_samples(checkpoint, clips):
     transcriber = loaded(checkpoint, temperatures=(0.0, 1.0), times="none")
     torch.manual_seed(1)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", default="base", help="name of a model, or its local file (.pt) or CTranslate2 folder")
     add("--language", metavar="CODE", help="such as en; recognised if it is not given")
     add("--beam-size", type=int, default=1, help="1 is greedy; 5 is slower by a quarter and a little better")
-    add("--batch-size", type=int, default=8, help="windows of 30 s that are decoded together")
+    add("--batch-size", type=int, help="windows of 30 s decoded together; default: 8 or 16, by model")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--jobs", type=int, metavar="N", help="processes, each with a model; one per core, or one on a GPU")
     add("--speech", default="auto", help="speech detector: auto, silero (the extra [vad]), energy, none")

@@ -16,7 +16,7 @@ a full decode each.
 import importlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ MOST_COMPRESSION = 2.4
 LEAST_LOG_PROBABILITY = -1.0
 MOST_NO_SPEECH = 0.6
 DEFAULT_MODEL = "base"
+BATCH = 8  # windows
 SOURCE_PREFIX = "asr:"  # of the sources of recognised text; the name of an engine follows
 
 # Name: module of this folder and class.
@@ -52,14 +53,14 @@ class AsrOptions:
     beam_size: int = 1  # 1 = greedy; 5 takes 1.2 to 1.4 times as long
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4)  # see above
     times: str = "segments"  # of what: "none" = one cue per window, "segments", or "words"
-    batch_size: int = 8  # windows decoded together
+    batch_size: int | None = None  # windows decoded together; None = BATCH, or what the engine says
 
     def __post_init__(self) -> None:
         if self.times not in TIMES:
             raise InputError(
                 f"times = '{self.times}'{nearest(self.times, TIMES)}; allowed: {', '.join(TIMES)}"
             )
-        if self.beam_size < 1 or self.batch_size < 1:
+        if self.beam_size < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise InputError(
                 f"beam_size = {self.beam_size}, batch_size = {self.batch_size}: both must be at least 1"
             )
@@ -72,6 +73,10 @@ class AsrOptions:
     def in_key(self) -> dict[str, Any]:
         """What a result depends on."""
         return {name: value for name, value in asdict(self).items() if name != "batch_size"}
+
+    def with_batches(self, size: int) -> "AsrOptions":
+        """With batches of that size, unless another was asked for."""
+        return self if self.batch_size is not None else replace(self, batch_size=size)
 
 
 class Heard(NamedTuple):

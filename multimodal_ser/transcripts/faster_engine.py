@@ -21,6 +21,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.installation import explained_imports
 from multimodal_ser.labels import nearest
 from multimodal_ser.transcripts.asr import (
+    BATCH,
     LEAST_LOG_PROBABILITY,
     MOST_COMPRESSION,
     AsrOptions,
@@ -84,7 +85,7 @@ class FasterWhisperTranscriber:
             np.concatenate(windows),
             clip_timestamps=clips,
             vad_filter=False,
-            batch_size=self.options.batch_size,
+            batch_size=self.options.batch_size or BATCH,
             temperature=0.0,
             multilingual=self.options.language is None and self.model.model.is_multilingual,
             **self._common(),

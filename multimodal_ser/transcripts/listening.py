@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from multimodal_ser.audio import SAMPLE_RATE, AudioError, stream
 from multimodal_ser.cache import cache_folder, hash_options, hash_unchanged, write_text
-from multimodal_ser.transcripts.asr import WINDOW_SECONDS, Heard, Transcriber
+from multimodal_ser.transcripts.asr import BATCH, WINDOW_SECONDS, Heard, Transcriber
 from multimodal_ser.transcripts.cues import Cue, Word
 from multimodal_ser.transcripts.speech import Block, Detector, Span, SpanTracker, SpeechOptions
 
@@ -71,7 +71,7 @@ class Listener:
     def stream(self, blocks: Iterable[Block], start: float = 0.0) -> Iterator[Passage]:
         """The passages of a recording whose first sample lies at `start` seconds, a batch at a time."""
         windows = speech_windows(blocks, self.detector, self.speech)
-        while batch := list(islice(windows, self.transcriber.options.batch_size)):
+        while batch := list(islice(windows, self.transcriber.options.batch_size or BATCH)):
             heard = self.transcriber.transcribe([window.waveform for window in batch])
             for window, what in zip(batch, heard, strict=True):
                 yield _passage(window, what, start)
@@ -95,7 +95,7 @@ class Listener:
             return known
         results: list[list[Passage] | AudioError] = [[] for _ in cuts]
         windows = self._windows_of(cuts, results)
-        while batch := list(islice(windows, self.transcriber.options.batch_size)):
+        while batch := list(islice(windows, self.transcriber.options.batch_size or BATCH)):
             heard = self.transcriber.transcribe([window.waveform for _, window in batch])
             for (index, window), what in zip(batch, heard, strict=True):
                 if isinstance(passages := results[index], list):

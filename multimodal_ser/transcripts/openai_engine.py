@@ -1,8 +1,10 @@
 """openai-whisper (Radford et al. 2022, arXiv 2212.04356) as a `Transcriber`.
 
-Windows are padded to 30 s and decoded in batches by `whisper.decode`. Their log-mel spectrograms are computed
-one by one: `log_mel_spectrogram` scales by the loudest value of what it is given, so in a batch the loudest
-window would change the others.
+Windows are padded to 30 s, encoded, and decoded in batches by `whisper.decode`. Their log-mel spectrograms
+are computed one by one: `log_mel_spectrogram` scales by the loudest value of what it is given, so in a batch
+the loudest window would change the others. On a processor they are encoded one by one as well: activations of
+several do not fit into its cache, and the numbers are the same. A token's decoding reads all weights, so it
+pays to decode many windows together.
 
 Weights are torch files. `whisper.load_model` reads them with `torch.load(weights_only=True)` (it decides by
 the version of torch; 1.13 or newer), so a file that holds anything but tensors and plain values is refused,
@@ -23,6 +25,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.installation import explained_imports
 from multimodal_ser.labels import nearest
 from multimodal_ser.transcripts.asr import (
+    BATCH,
     WINDOW_SAMPLES,
     WINDOW_SECONDS,
     AsrOptions,
@@ -44,6 +47,7 @@ with explained_imports():
 PREPEND = "\"'“¿([{-"  # punctuation that belongs to the next word, and to the last one; Whisper's own
 APPEND = "\"'.。,，!！?？:：”)]}、"
 FRAMES_PER_SECOND = 100  # of the spectrogram
+SMALL = 50 * 2**20  # bytes for a window: the sizes tiny and base
 
 
 class WhisperTranscriber:
@@ -54,8 +58,9 @@ class WhisperTranscriber:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self.options = options
         self.name, weights, self.model = _loaded(model, device)
+        self.model.encoder.blocks[0].register_forward_pre_hook(_side_by_side)
+        self.options = options.with_batches(_windows_at_once(self.model.dims))
         self.half = self.model.device.type == "cuda"
         self.identity = f"whisper:{weights}:{'fp16' if self.half else 'fp32'}"
         _check_language(options.language, self.model)
@@ -66,9 +71,10 @@ class WhisperTranscriber:
         for start in range(0, len(windows), self.options.batch_size):
             batch = windows[start : start + self.options.batch_size]
             mels = torch.stack([self._spectrogram(window) for window in batch])
-            results = whisper.decode(self.model, mels, self._decoding(0.0))
-            for window, mel, result in zip(batch, mels, results, strict=True):
-                better = self._decoded_again(window, mel, result)
+            encoded = self._encoded(mels)
+            results = whisper.decode(self.model, encoded, self._decoding(0.0))
+            for window, mel, features, result in zip(batch, mels, encoded, results, strict=True):
+                better = self._decoded_again(window, features, result)
                 heard.append(self._heard(better, mel, len(window) / whisper.audio.SAMPLE_RATE))
         return heard
 
@@ -76,6 +82,14 @@ class WhisperTranscriber:
         padded = np.pad(window.astype(np.float32, copy=False), (0, WINDOW_SAMPLES - len(window)))
         mel = whisper.log_mel_spectrogram(padded, self.model.dims.n_mels)
         return mel.to(self.model.device)
+
+    @torch.no_grad()
+    def _encoded(self, mels: torch.Tensor) -> torch.Tensor:
+        """What the decoder attends to."""
+        if self.half:
+            return self.model.encoder(mels.half())
+        parts = mels.split(1 if self.model.device.type == "cpu" else len(mels))
+        return torch.cat([self.model.encoder(part) for part in parts])
 
     def _decoding(self, temperature: float) -> DecodingOptions:
         options = self.options
@@ -88,7 +102,7 @@ class WhisperTranscriber:
         )
 
     def _decoded_again(
-        self, window: NDArray[np.float32], mel: torch.Tensor, first: DecodingResult
+        self, window: NDArray[np.float32], encoded: torch.Tensor, first: DecodingResult
     ) -> DecodingResult:
         """The first attempt that is good enough, or the very first; alone, so that it has no batch mates."""
         result = first
@@ -98,7 +112,7 @@ class WhisperTranscriber:
             devices = [self.model.device] if self.half else []
             with torch.random.fork_rng(devices):
                 torch.manual_seed(seed_of(window, temperature))
-                result = whisper.decode(self.model, mel, self._decoding(temperature))
+                result = whisper.decode(self.model, encoded, self._decoding(temperature))
         again = must_decode_again(result.compression_ratio, result.avg_logprob, result.no_speech_prob)
         return first if again else result
 
@@ -167,6 +181,18 @@ def _cue(segment: dict, marked: tuple[float, float], result: DecodingResult, sec
         no_speech_prob=known(result.no_speech_prob),
         compression_ratio=known(result.compression_ratio),
     )
+
+
+def _side_by_side(block: torch.nn.Module, given: tuple) -> tuple:
+    """Numbers of a frame beside one another in memory; whisper leaves them as its convolutions do, apart."""
+    states, *others = given
+    return states.contiguous(), *others
+
+
+def _windows_at_once(dims: "whisper.ModelDimensions") -> int:
+    """How many pay: more while keys and values of what is heard, in all layers of the decoder, stay small."""
+    values = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_audio_state
+    return 2 * BATCH if values * 4 < SMALL else BATCH
 
 
 def _loaded(model: str, device: str) -> tuple[str, str, "whisper.Whisper"]:
