@@ -81,6 +81,28 @@ def test_bfloat16_of_torch_is_tried_first_where_the_processor_multiplies_tiles(
     assert (first == "torch-bf16") is with_amx
 
 
+def test_bfloat16_of_torch_is_chosen_only_where_it_pays(
+    model, tmp_path, manifest, with_bfloat16, monkeypatch
+):
+    def chosen(folder: Path, device: str = "cpu") -> tuple[str, str | None]:
+        write_gate(folder, {"torch-bf16": {"passed": True}}, "a set")
+        choice = choose(folder, "auto", device)
+        return choice.backend, choice.refused.get("torch-bf16")
+
+    hears = hubert_model(tmp_path / "hears")
+    torch.manual_seed(0)
+    wide = {**small_runs.MODEL, "audio": {"encoder": "mel", "mel": {"width": 192, "blocks": 1}}}
+    build_model(parse(ModelConfig, wide), manifest).save_pretrained(tmp_path / "wide")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert chosen(hears) == chosen(tmp_path / "wide") == ("torch-bf16", None)
+    assert chosen(model) == ("torch-fp32", "single precision is as fast for networks less than 192 wide")
+    assert chosen(model, "cuda")[0] == "torch-bf16"
+    assert choose(model, "torch-bf16").backend == "torch-bf16", "asked for by name"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    backend, reason = chosen(hears)
+    assert (backend, reason[:11]) == ("torch-fp32", "without AMX")
+
+
 def test_a_runtime_without_graphs_says_that_there_is_no_export(model, monkeypatch):
     monkeypatch.setattr(choice, "find_spec", lambda name: True)  # as if it were installed
     assert "holds no export" in choose(model, "ort-fp32").refused["ort-fp32"]

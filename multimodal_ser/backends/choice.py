@@ -21,6 +21,7 @@ from multimodal_ser.models.ser import WEIGHTS
 # Fastest first, as measured in recipes/benchmarks/backends.md. What has to be compiled first is used where it
 # is named, since nobody knows here how much there is to score.
 BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
+NARROW = 192
 BY_SPEED_WITH_AMX = ("torch-bf16", "openvino-int8", "openvino-bf16", "ort-int8", REFERENCE)
 
 
@@ -44,7 +45,7 @@ def choose(folder: str | os.PathLike, wanted: str = "auto", device: str = "cpu")
     refused: dict[str, str] = {}
     order: Sequence[str] = by_speed() if wanted == "auto" else (wanted, REFERENCE)
     for name in order:
-        slower = _slower_here(folder, name) if wanted == "auto" else None
+        slower = _slower_here(folder, name, device) if wanted == "auto" else None
         reason = slower or unavailable(folder, name, device) or passed_gate(folder, _judged_as(name))
         if reason is None:
             return Choice(name, refused)
@@ -113,12 +114,21 @@ def _not_compiled(folder: Path, device: str) -> str | None:
     return None if has_front_end else "this model has no convolutional front end to compile"
 
 
-def _slower_here(folder: Path, name: str) -> str | None:
-    """A log-mel encoder has few convolutions to save on; graphs of it ran at 0.6 times torch's speed."""
-    audio = read_settings(folder).get("audio")
-    is_small = isinstance(audio, dict) and audio.get("kind") in ("mel", "bands")
-    is_slower = BACKENDS[name].runtime != "torch" and is_small
-    return "torch is faster for a log-mel encoder" if is_slower else None
+def _slower_here(folder: Path, name: str, device: str) -> str | None:
+    """Why a backend is no faster than the reference for this model, as measured in the same place."""
+    settings = read_settings(folder)
+    audio, text = settings.get("audio") or {}, settings.get("text") or {}
+    is_log_mel = audio.get("kind") in ("mel", "bands")
+    if BACKENDS[name].runtime != "torch":
+        return "torch is faster for a log-mel encoder" if is_log_mel else None
+    if name != "torch-bf16" or device != "cpu":
+        return None
+    if not torch.cpu._is_amx_tile_supported():
+        return "without AMX a processor multiplies bfloat16 no faster than single precision"
+    configs = [part.get("config", {}) for part in (audio, text)]
+    widest = max(config.get(key, 0) for config in configs for key in ("width", "hidden_size", "dim"))
+    is_narrow = (is_log_mel or not audio) and widest < NARROW
+    return f"single precision is as fast for networks less than {NARROW} wide" if is_narrow else None
 
 
 def _without_graphs(folder: Path, precision: str) -> str | None:
