@@ -1,8 +1,8 @@
 """How fast students on log-mel bands are, against a DistilHuBERT of true size, and bfloat16 by width.
 
-One core, random weights. Each round every encoder hears the same ten seconds, one after the other; the figure is CPU
-seconds of this process, which other programs on the machine do not change much. The ratio is taken within
-each round, so that a slow moment hits both; the table gives its median and its least and greatest.
+One core, random weights. Each round every encoder hears the same ten seconds, one after the other; the figure
+is CPU seconds of this process, which other programs on the machine do not change much. The ratio is taken
+within each round, so that a slow moment hits both; the table gives its median and its least and greatest.
 
     OMP_NUM_THREADS=1 python recipes/benchmarks/students.py [--widths 64 128 192 256 512]
 
