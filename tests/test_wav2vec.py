@@ -1,5 +1,7 @@
 """HuBERT, DistilHuBERT, wav2vec 2.0 and WavLM against transformers: same numbers, weights and settings."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -101,6 +103,38 @@ def test_training_drops_what_transformers_drops_and_has_its_gradients(name: str)
     for key, parameter in theirs.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(own[key].grad, parameter.grad, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", ["hubert-base", "mhubert"])
+def test_the_positional_convolution_follows_its_weights_however_they_change(name: str) -> None:
+    layers = pair(SHAPES[name])[1].network.encoder.pos_conv_embed
+    generator = torch.Generator().manual_seed(1)
+    hidden, mask = torch.randn(2, 40, 24, generator=generator), torch.ones(2, 40, dtype=torch.bool)
+    other = pair({**SHAPES[name], "initializer_range": 0.5})[1].network.encoder.pos_conv_embed
+
+    def changes(layers: nn.Module) -> Iterator[str]:
+        yield "nothing"
+        optimiser = torch.optim.SGD(layers.parameters(), lr=0.1)
+        layers(hidden, mask).square().sum().backward()
+        optimiser.step()
+        yield "a step of training"
+        layers.load_state_dict(other.state_dict())
+        yield "weights that are read"
+        layers.load_state_dict({key: value * 2 for key, value in other.state_dict().items()}, assign=True)
+        yield "weights that take the place of others"
+        layers.double()
+        yield "precision"
+        layers.float()
+        yield "precision again"
+
+    found = []
+    for change in changes(layers):
+        kind = next(layers.parameters()).dtype
+        wanted = layers(hidden.to(kind), mask).detach()  # with gradients, as torch computes it
+        with torch.no_grad():
+            found.append(layers(hidden.to(kind), mask))
+        assert float((found[-1] - wanted).abs().max()) < 1e-4 * float(wanted.abs().max()), change
+    assert all(float((one.float() - next_.float()).abs().max()) > 0.01 for one, next_ in pairwise(found[:4]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

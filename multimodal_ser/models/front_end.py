@@ -78,11 +78,16 @@ class FrontEnd(nn.Module):
 
 def convolved(conv: nn.Conv1d, signal: Tensor) -> Tensor:
     """A convolution over channels (B, C, T), in bfloat16 only if torch gets it right."""
-    is_narrow = 1 < signal.shape[1] // conv.groups < FEWEST_CHANNELS_IN_BFLOAT16
-    if is_narrow and signal.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    if goes_wrong(conv, signal):
         with torch.autocast("cpu", enabled=False):
             return conv(signal.to(conv.weight.dtype))
     return conv(signal)
+
+
+def goes_wrong(conv: nn.Conv1d, signal: Tensor) -> bool:
+    """Whether torch would get it wrong: narrow, and in bfloat16 on a processor."""
+    is_narrow = 1 < conv.in_channels // conv.groups < FEWEST_CHANNELS_IN_BFLOAT16
+    return is_narrow and signal.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
