@@ -2,8 +2,8 @@
 
 A branch is a sequence of states (B, T, H) with a mask. Whether an utterance has a branch at all is a
 second mask, `present` (B,): an empty or untrusted transcript is absent, and an absent branch is replaced
-by a learned null token. So a fused value with the text absent *is* the audio-only value, and the other
-way round.
+by a learned null token. So a fused value with the text absent *is* the audio-only value, up to rounding,
+and the other way round.
 """
 
 from typing import NamedTuple

@@ -161,10 +161,12 @@ class SerModel(nn.Module):
         branches = []
         for name in self.config.branches:
             branch = getattr(encoded, name)
-            present = branch.present if reading in ("fused", name) else torch.zeros_like(branch.present)
+            if reading not in ("fused", name):  # what is absent needs no states: none are computed on
+                states, mask, present = branch
+                branch = Branch(states[:, :0], mask[:, :0], torch.zeros_like(present))
             if hidden is not None and name in hidden:
-                present = present & ~hidden[name]
-            branches.append(branch._replace(present=present))
+                branch = branch._replace(present=branch.present & ~hidden[name])
+            branches.append(branch)
         joint = self.fusion(*branches)
         return SerOutput(self.head(joint), self.class_head(joint) if self.class_head is not None else None)
 
