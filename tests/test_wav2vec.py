@@ -1,6 +1,6 @@
 """HuBERT, DistilHuBERT, wav2vec 2.0 and WavLM against transformers: same numbers, weights and settings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -105,36 +105,45 @@ def test_training_drops_what_transformers_drops_and_has_its_gradients(name: str)
             torch.testing.assert_close(own[key].grad, parameter.grad, rtol=1e-3, atol=1e-4, msg=key)
 
 
-@pytest.mark.parametrize("name", ["hubert-base", "mhubert"])
-def test_the_positional_convolution_follows_its_weights_however_they_change(name: str) -> None:
-    layers = pair(SHAPES[name])[1].network.encoder.pos_conv_embed
-    generator = torch.Generator().manual_seed(1)
+def positions(network: Wav2Vec, generator: torch.Generator) -> tuple[nn.Module, Callable]:
     hidden, mask = torch.randn(2, 40, 24, generator=generator), torch.ones(2, 40, dtype=torch.bool)
-    other = pair({**SHAPES[name], "initializer_range": 0.5})[1].network.encoder.pos_conv_embed
+    return network.encoder.pos_conv_embed, lambda part, kind: part(hidden.to(kind), mask)
 
-    def changes(layers: nn.Module) -> Iterator[str]:
+
+def front_end(network: Wav2Vec, generator: torch.Generator) -> tuple[nn.Module, Callable]:
+    sound = torch.randn(1, 8_000, generator=generator)
+    return network.feature_extractor, lambda part, kind: part(sound.to(kind), torch.tensor([8_000]))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "part_of"), [("hubert-base", positions), ("mhubert", positions), ("hubert-large", front_end)]
+)
+def test_what_is_kept_follows_the_weights_however_they_change(name: str, part_of: Callable) -> None:
+    part, run = part_of(pair(SHAPES[name])[1].network, torch.Generator().manual_seed(1))
+    other, _ = part_of(pair({**SHAPES[name], "initializer_range": 0.5})[1].network, torch.Generator())
+
+    def changes() -> Iterator[str]:
         yield "nothing"
-        optimiser = torch.optim.SGD(layers.parameters(), lr=0.1)
-        layers(hidden, mask).square().sum().backward()
-        optimiser.step()
+        run(part, torch.float32).square().sum().backward()
+        torch.optim.SGD(part.parameters(), lr=0.01).step()
         yield "a step of training"
-        layers.load_state_dict(other.state_dict())
+        part.load_state_dict(other.state_dict())
         yield "weights that are read"
-        layers.load_state_dict({key: value * 2 for key, value in other.state_dict().items()}, assign=True)
+        part.load_state_dict({key: value * 2 for key, value in other.state_dict().items()}, assign=True)
         yield "weights that take the place of others"
-        layers.double()
+        part.double()
         yield "precision"
-        layers.float()
+        part.float()
         yield "precision again"
 
     found = []
-    for change in changes(layers):
-        kind = next(layers.parameters()).dtype
-        wanted = layers(hidden.to(kind), mask).detach()  # with gradients, as torch computes it
+    for change in changes():
+        kind = next(part.parameters()).dtype
+        wanted = run(part, kind).detach()  # with gradients, as torch computes it
         with torch.no_grad():
-            found.append(layers(hidden.to(kind), mask))
+            found.append(run(part, kind))
         assert float((found[-1] - wanted).abs().max()) < 1e-4 * float(wanted.abs().max()), change
-    assert all(float((one.float() - next_.float()).abs().max()) > 0.01 for one, next_ in pairwise(found[:4]))
+    assert all(float((one - next_).abs().max()) > 0.01 for one, next_ in pairwise(found[:4]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

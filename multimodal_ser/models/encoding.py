@@ -5,7 +5,7 @@ per second. Clips are padded behind their end, never before it. What stands in t
 finite and otherwise means nothing: use the mask.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -89,6 +89,25 @@ def mask_from_lengths(lengths: Tensor, max_frames: int) -> Tensor:
 def by_rows(signal: Tensor) -> bool:
     """Whether a batch is computed without its padding: on a processor, and not for gradients or a graph."""
     return signal.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+class Kept:
+    """Something made from weights, made anew when they have changed."""
+
+    def __init__(self) -> None:
+        # The weights as well: while they live, no others have their places in memory.
+        self._kept: tuple[list[Tensor], list, Any] | None = None
+
+    def of(self, parts: Iterable[Tensor], kind: torch.dtype, make: Callable[[], Any]) -> Any:
+        """What `make` made of these weights, in a precision, or makes now."""
+        parts = list(parts)
+        if any(part.is_inference() for part in parts):  # these may change unseen
+            return make()
+        state = [kind, *((id(part), part.data_ptr(), part.dtype, part._version) for part in parts)]
+        kept = self._kept  # another thread may put its own there
+        if kept is None or kept[1] != state:
+            self._kept = kept = parts, state, make()
+        return kept[2]
 
 
 def fingerprint(encoder: nn.Module, *more: bytes) -> str:

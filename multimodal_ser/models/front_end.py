@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from multimodal_ser.models.encoding import by_rows, mask_from_lengths
+from multimodal_ser.models.encoding import Kept, by_rows, mask_from_lengths
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
 # With 4 to 24 channels in a group, some convolutions go wrong on AMX, of even kernels all (torch 2.14.1).
@@ -64,16 +64,38 @@ class FrontEnd(nn.Module):
     def __init__(self, config: Wav2VecConfig) -> None:
         super().__init__()
         self.conv_layers = nn.ModuleList(Convolution(config, n) for n in range(len(config.conv_dim)))
+        self._kept = Kept()
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """waveforms: (B, S), zero behind the lengths (B,); result: (B, T, C) and valid frames (B,)."""
         if by_rows(waveforms):
-            return _frames_by_rows(self.conv_layers, waveforms, lengths)
+            return self._frames_by_rows(waveforms, lengths)
         signal = waveforms[:, None]
         for layer in self.conv_layers:
             lengths = layer.frames(lengths)
             signal = layer(signal, lengths)
         return signal.transpose(1, 2), lengths
+
+    def _frames_by_rows(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`; frames behind a clip's end are zero."""
+        layers = self.conv_layers
+        kind = torch.promote_types(waveforms.dtype, layers[0].conv.weight.dtype)
+        if torch.is_autocast_enabled("cpu"):
+            kind = torch.get_autocast_dtype("cpu")
+        count = torch.tensor(waveforms.shape[1])
+        valid = lengths
+        for layer in layers:
+            count, valid = layer.frames(count), layer.frames(valid)
+        frames = waveforms.new_zeros(len(waveforms), int(count), layers[-1].conv.out_channels, dtype=kind)
+        weights = self._kept.of(
+            [layer.conv.weight for layer in layers[1:]],
+            kind,
+            lambda: [_weights_of_rows(layer, kind) for layer in layers[1:]],
+        )
+        for number, (length, wanted) in enumerate(zip(lengths.tolist(), valid.tolist(), strict=True)):
+            if wanted:
+                _fill(frames[number, :wanted], layers, weights, waveforms[number, :length])
+        return frames, valid
 
 
 def convolved(conv: nn.Conv1d, signal: Tensor) -> Tensor:
@@ -105,25 +127,6 @@ def group_norm(norm: nn.GroupNorm, signal: Tensor, lengths: Tensor) -> Tensor:
         variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
         scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
         return torch.addcmul(norm.bias[:, None], centred, scale.to(centred.dtype)).to(signal.dtype)
-
-
-def _frames_by_rows(
-    layers: Sequence[Convolution], waveforms: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """As `FrontEnd.forward`; frames behind a clip's end are zero."""
-    kind = torch.promote_types(waveforms.dtype, layers[0].conv.weight.dtype)
-    if torch.is_autocast_enabled("cpu"):
-        kind = torch.get_autocast_dtype("cpu")
-    count = torch.tensor(waveforms.shape[1])
-    valid = lengths
-    for layer in layers:
-        count, valid = layer.frames(count), layer.frames(valid)
-    frames = waveforms.new_zeros(len(waveforms), int(count), layers[-1].conv.out_channels, dtype=kind)
-    weights = [_weights_of_rows(layer, kind) for layer in layers[1:]]
-    for number, (length, wanted) in enumerate(zip(lengths.tolist(), valid.tolist(), strict=True)):
-        if wanted:
-            _fill(frames[number, :wanted], layers, weights, waveforms[number, :length])
-    return frames, valid
 
 
 def _fill(
@@ -165,7 +168,7 @@ def _scale(norm: nn.GroupNorm, centred: Tensor, weight: Tensor) -> Tensor:
 
 def _weights_of_rows(layer: Convolution, kind: torch.dtype) -> list[Tensor]:
     """Weights (C', places * C) of the places of a kernel, in groups of as many as a step has."""
-    weight = layer.conv.weight.to(kind).transpose(1, 2)
+    weight = layer.conv.weight.detach().to(kind).transpose(1, 2)
     return [part.flatten(1).contiguous() for part in weight.split(layer.stride, dim=1)]
 
 

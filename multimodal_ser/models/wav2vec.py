@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from multimodal_ser.models.encoding import by_rows
+from multimodal_ser.models.encoding import Kept, by_rows
 from multimodal_ser.models.front_end import FrontEnd, convolved, goes_wrong
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
@@ -60,7 +60,7 @@ class Positions(nn.Module):
         if self.batch_norm is None:
             self.conv = parametrizations.weight_norm(self.conv, dim=2)
         self.activation = ACTIVATIONS[config.feat_extract_activation]
-        self._kept: tuple[list[Tensor], list, Tensor] | None = None  # a weight, behind what it was made from
+        self._kept = Kept()
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """hidden: (B, T, D), whose padded frames are zero; mask: (B, T)."""
@@ -70,10 +70,9 @@ class Positions(nn.Module):
             signal = F.batch_norm(signal, *given, training=False, eps=norm.eps)
             signal = signal.masked_fill(~mask[:, None], 0)
         if by_rows(signal) and not goes_wrong(self.conv, signal):
+            weight = self._kept.of(self.conv.parameters(), signal.dtype, self._weight)
             padding, groups = (0, *self.conv.padding), self.conv.groups
-            signal = F.conv2d(
-                signal[:, :, None], self._weight(), self.conv.bias, padding=padding, groups=groups
-            )
+            signal = F.conv2d(signal[:, :, None], weight, self.conv.bias, padding=padding, groups=groups)
             signal = signal[:, :, 0]
         else:
             signal = convolved(self.conv, signal)
@@ -83,13 +82,7 @@ class Positions(nn.Module):
 
     def _weight(self) -> Tensor:
         """(D, D / groups, 1, kernel), with the channels of a place beside one another."""
-        parts = list(self.conv.parameters())
-        can_change_unseen = any(part.is_inference() for part in parts)
-        state = [] if can_change_unseen else [(id(p), p.data_ptr(), p.dtype, p._version) for p in parts]
-        if self._kept is None or self._kept[1] != state or can_change_unseen:
-            weight = self.conv.weight.detach()[:, :, None].contiguous(memory_format=torch.channels_last)
-            self._kept = parts, state, weight  # the parts too: while they live, no other has their place
-        return self._kept[2]
+        return self.conv.weight.detach()[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 class Attention(nn.Module):
