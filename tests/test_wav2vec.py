@@ -105,6 +105,23 @@ def test_training_drops_what_transformers_drops_and_has_its_gradients(name: str)
             torch.testing.assert_close(own[key].grad, parameter.grad, rtol=1e-3, atol=1e-4, msg=key)
 
 
+@pytest.mark.parametrize("kernel", [16, 15])
+def test_lengths_of_clips_give_few_shapes_to_the_positional_convolution(kernel: int, monkeypatch) -> None:
+    part = Wav2Vec(Wav2VecConfig.from_settings({**WAV2VEC2, "num_conv_pos_embeddings": kernel})).encoder
+    seen = []
+    plain = torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        "torch.nn.functional.conv2d",
+        lambda x, *more, **named: seen.append(x.shape[-1]) or plain(x, *more, **named),
+    )
+    for frames in (1, 16, 33, 47, 48):
+        hidden, mask = torch.randn(1, frames, 24), torch.ones(1, frames, dtype=torch.bool)
+        wanted = part.pos_conv_embed(hidden, mask).detach()
+        with torch.no_grad():
+            torch.testing.assert_close(part.pos_conv_embed(hidden, mask), wanted, atol=1e-5, rtol=1e-5)
+    assert seen == [16, 16, 48, 48, 48]
+
+
 def positions(network: Wav2Vec, generator: torch.Generator) -> tuple[nn.Module, Callable]:
     hidden, mask = torch.randn(2, 40, 24, generator=generator), torch.ones(2, 40, dtype=torch.bool)
     return network.encoder.pos_conv_embed, lambda part, kind: part(hidden.to(kind), mask)

@@ -21,6 +21,8 @@ from multimodal_ser.models.encoding import Kept, by_rows
 from multimodal_ser.models.front_end import FrontEnd, convolved, goes_wrong
 from multimodal_ser.models.wav2vec_config import ACTIVATIONS, Wav2VecConfig
 
+_FRAMES_STEP = 16  # lengths of clips are multiples of it where kernels are kept by length
+
 
 class Projection(nn.Module):
     """Frames (B, T, C) to the width of the blocks (B, T, D)."""
@@ -45,14 +47,15 @@ class Positions(nn.Module):
     """What the neighbours of a frame say of its place: a wide grouped convolution.
 
     Its weight is the product of others (weight norm), and most of its time on a processor goes into turning
-    that weight into the layout of the processor's kernels. Without gradients both are done once.
+    that weight into the layout of the processor's kernels. Without gradients both are done once, and clips
+    get one of few lengths: torch keeps a kernel of some MiB for each.
     """
 
     def __init__(self, config: Wav2VecConfig) -> None:
         super().__init__()
         kernel = config.num_conv_pos_embeddings
         groups = config.num_conv_pos_embedding_groups
-        self.is_even = kernel % 2 == 0  # padded by half its size on both sides, one frame is too many
+        # Padded by half its size on both sides, an even kernel gives one frame too many.
         self.conv = nn.Conv1d(
             config.hidden_size, config.hidden_size, kernel, padding=kernel // 2, groups=groups
         )
@@ -64,7 +67,7 @@ class Positions(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """hidden: (B, T, D), whose padded frames are zero; mask: (B, T)."""
-        signal = hidden.transpose(1, 2)
+        count, signal = hidden.shape[1], hidden.transpose(1, 2)
         if (norm := self.batch_norm) is not None:
             given = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             signal = F.batch_norm(signal, *given, training=False, eps=norm.eps)
@@ -72,13 +75,12 @@ class Positions(nn.Module):
         if by_rows(signal) and not goes_wrong(self.conv, signal):
             weight = self._kept.of(self.conv.parameters(), signal.dtype, self._weight)
             padding, groups = (0, *self.conv.padding), self.conv.groups
-            signal = F.conv2d(signal[:, :, None], weight, self.conv.bias, padding=padding, groups=groups)
+            longer = F.pad(signal.transpose(1, 2), (0, 0, 0, -count % _FRAMES_STEP)).transpose(1, 2)
+            signal = F.conv2d(longer[:, :, None], weight, self.conv.bias, padding=padding, groups=groups)
             signal = signal[:, :, 0]
         else:
             signal = convolved(self.conv, signal)
-        if self.is_even:
-            signal = signal[..., :-1]
-        return self.activation(signal).transpose(1, 2)
+        return self.activation(signal[..., :count]).transpose(1, 2)
 
     def _weight(self) -> Tensor:
         """(D, D / groups, 1, kernel), with the channels of a place beside one another."""
