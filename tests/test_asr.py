@@ -103,7 +103,7 @@ def test_as_many_windows_are_decoded_together_as_pay_unless_a_number_is_given(si
     sizes = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12), "large-v3": (1280, 32)}
     width, layers = sizes[size]
     dims = whisper.model.ModelDimensions(80, 1500, width, 8, layers, 51865, 448, width, 8, layers)
-    assert AsrOptions().with_batches(openai_engine._windows_at_once(dims)).batch_size == windows
+    assert AsrOptions().with_batches(openai_engine.windows_at_once(dims)).batch_size == windows
     assert AsrOptions(batch_size=3).with_batches(windows).batch_size == 3
 
 

@@ -82,7 +82,7 @@ def test_the_verb_writes_figures_and_a_drawing(tmp_path, monkeypatch, capsys):
 def test_recognition_is_two_stages_whose_arithmetic_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr("multimodal_ser.bench.stages.peak", lambda precision: 1e9)
     monkeypatch.setattr("multimodal_ser.bench.parts.TOKENS", 3)
-    monkeypatch.setattr("multimodal_ser.bench.parts.BATCH", 1)
+    monkeypatch.setattr("multimodal_ser.transcripts.openai_engine.windows_at_once", lambda dims: 1)
     monkeypatch.setitem(WHISPER_SIZES, "tiny", (64, 2, 1))
     report = measure(random_model("mel"), None, compare=False, seconds=1.0, rounds=1, whisper="tiny")
     assert report["whisper"] == "tiny"

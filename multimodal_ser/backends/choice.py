@@ -21,8 +21,8 @@ from multimodal_ser.models.ser import WEIGHTS
 # Fastest first, as measured in recipes/benchmarks/backends.md. What has to be compiled first is used where it
 # is named, since nobody knows here how much there is to score.
 BY_SPEED = ("openvino-int8", "ort-int8", "openvino-bf16", "torch-bf16", "ort-fp32", REFERENCE)
-NARROW = 192
 BY_SPEED_WITH_AMX = ("torch-bf16", "openvino-int8", "openvino-bf16", "ort-int8", REFERENCE)
+NARROW = 192  # a width below which a network gains nothing by bfloat16
 
 
 class Choice(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from multimodal_ser.bench.sizes import random_whisper
 from multimodal_ser.labels import DIMENSIONS, UNIT
 from multimodal_ser.models.hubert import HubertEncoder
 from multimodal_ser.models.ser import SerModel
+from multimodal_ser.podcast.rating import READ_AT_ONCE
 from multimodal_ser.podcast.summaries import summarise
 from multimodal_ser.podcast.timeline import Scored, Timeline, Values
 from multimodal_ser.podcast.writers import WRITERS
@@ -25,7 +27,6 @@ from multimodal_ser.transcripts.speech import detector_named, speech_spans
 
 TEXT = "and then she said that it was the best thing that had ever happened to her in all those years"
 TOKENS = 100  # that Whisper writes in 30 s: 150 words a minute, 1.3 tokens a word
-BATCH = 8  # windows that Whisper decodes together, as scoring does
 AUDIO = f"audio {REFERENCE}"
 _SOURCE_RATE = 44_100  # of the recording that is decoded: stereo, 16 bit
 _ROWS, _ROW_SECONDS = 360, 10.0  # an hour of segments
@@ -67,7 +68,9 @@ def stages_of(model: SerModel, seconds: float, scratch: Path, whisper: str | Non
             flops = counted(lambda: model.audio(clip, lengths))
         stages[AUDIO] = Stage(seconds, lambda: model.audio(clip, lengths), flops)
     if model.text is not None:
-        stages["text"] = Stage(seconds, lambda: model.text(ids, mask), counted(lambda: model.text(ids, mask)))
+        texts = model.text.tokenize([TEXT] * READ_AT_ONCE)
+        read = partial(model.encode_text, *texts)
+        stages["text"] = Stage(seconds * READ_AT_ONCE, read, counted(read))
     encoded = model.encode(clip, lengths, ids, mask)
 
     def fuse() -> None:
@@ -100,20 +103,25 @@ def counted(run: Callable[[], object]) -> float:
 
 
 def _recognition(size: str) -> dict[str, Stage]:
-    """Whisper's two halves over a batch of windows; random weights would write on to the last token."""
+    """Whisper's two halves over as many windows as in scoring; random weights would write to the end."""
     import whisper
 
+    from multimodal_ser.transcripts.openai_engine import encoded, lay_frames_together, windows_at_once
+
     model = random_whisper(size)
-    sound = torch.randn(BATCH, model.dims.n_mels, 3000, generator=torch.Generator().manual_seed(0))
+    lay_frames_together(model)
+    batch = windows_at_once(model.dims)
+    sound = torch.randn(batch, model.dims.n_mels, 3000, generator=torch.Generator().manual_seed(0))
     options = whisper.DecodingOptions(language="en", sample_len=TOKENS, fp16=False)
-    heard = model.encoder(sound)
+    listen = partial(encoded, model, sound)
+    heard = listen()
 
     def write() -> None:
         whisper.decode(model, heard, options)
 
-    seconds = WINDOW_SECONDS * BATCH
+    seconds = WINDOW_SECONDS * batch
     return {
-        "ASR encoder": Stage(seconds, lambda: model.encoder(sound), counted(lambda: model.encoder(sound))),
+        "ASR encoder": Stage(seconds, listen, counted(listen)),
         "ASR decoder": Stage(seconds, write, counted(write)),
     }
 

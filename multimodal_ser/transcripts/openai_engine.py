@@ -59,8 +59,8 @@ class WhisperTranscriber:
         if threads is not None:
             torch.set_num_threads(threads)
         self.name, weights, self.model = _loaded(model, device)
-        self.model.encoder.blocks[0].register_forward_pre_hook(_side_by_side)
-        self.options = options.with_batches(_windows_at_once(self.model.dims))
+        lay_frames_together(self.model)
+        self.options = options.with_batches(windows_at_once(self.model.dims))
         self.half = self.model.device.type == "cuda"
         self.identity = f"whisper:{weights}:{'fp16' if self.half else 'fp32'}"
         _check_language(options.language, self.model)
@@ -71,10 +71,10 @@ class WhisperTranscriber:
         for start in range(0, len(windows), self.options.batch_size):
             batch = windows[start : start + self.options.batch_size]
             mels = torch.stack([self._spectrogram(window) for window in batch])
-            encoded = self._encoded(mels)
-            results = whisper.decode(self.model, encoded, self._decoding(0.0))
-            for window, mel, features, result in zip(batch, mels, encoded, results, strict=True):
-                better = self._decoded_again(window, features, result)
+            features = encoded(self.model, mels.half() if self.half else mels)
+            results = whisper.decode(self.model, features, self._decoding(0.0))
+            for window, mel, feature, result in zip(batch, mels, features, results, strict=True):
+                better = self._decoded_again(window, feature, result)
                 heard.append(self._heard(better, mel, len(window) / whisper.audio.SAMPLE_RATE))
         return heard
 
@@ -82,14 +82,6 @@ class WhisperTranscriber:
         padded = np.pad(window.astype(np.float32, copy=False), (0, WINDOW_SAMPLES - len(window)))
         mel = whisper.log_mel_spectrogram(padded, self.model.dims.n_mels)
         return mel.to(self.model.device)
-
-    @torch.no_grad()
-    def _encoded(self, mels: torch.Tensor) -> torch.Tensor:
-        """What the decoder attends to."""
-        if self.half:
-            return self.model.encoder(mels.half())
-        parts = mels.split(1 if self.model.device.type == "cpu" else len(mels))
-        return torch.cat([self.model.encoder(part) for part in parts])
 
     def _decoding(self, temperature: float) -> DecodingOptions:
         options = self.options
@@ -102,7 +94,7 @@ class WhisperTranscriber:
         )
 
     def _decoded_again(
-        self, window: NDArray[np.float32], encoded: torch.Tensor, first: DecodingResult
+        self, window: NDArray[np.float32], features: torch.Tensor, first: DecodingResult
     ) -> DecodingResult:
         """The first attempt that is good enough, or the very first; alone, so that it has no batch mates."""
         result = first
@@ -112,7 +104,7 @@ class WhisperTranscriber:
             devices = [self.model.device] if self.half else []
             with torch.random.fork_rng(devices):
                 torch.manual_seed(seed_of(window, temperature))
-                result = whisper.decode(self.model, encoded, self._decoding(temperature))
+                result = whisper.decode(self.model, features, self._decoding(temperature))
         again = must_decode_again(result.compression_ratio, result.avg_logprob, result.no_speech_prob)
         return first if again else result
 
@@ -183,13 +175,20 @@ def _cue(segment: dict, marked: tuple[float, float], result: DecodingResult, sec
     )
 
 
-def _side_by_side(block: torch.nn.Module, given: tuple) -> tuple:
-    """Numbers of a frame beside one another in memory; whisper leaves them as its convolutions do, apart."""
-    states, *others = given
-    return states.contiguous(), *others
+@torch.no_grad()
+def encoded(model: "whisper.Whisper", mels: torch.Tensor) -> torch.Tensor:
+    """What the decoder attends to, from log-mel spectrograms (B, M, T)."""
+    parts = mels.split(1 if model.device.type == "cpu" else len(mels))
+    return torch.cat([model.encoder(part) for part in parts])
 
 
-def _windows_at_once(dims: "whisper.ModelDimensions") -> int:
+def lay_frames_together(model: "whisper.Whisper") -> None:
+    """Have the numbers of a frame beside one another in memory; its convolutions leave them apart."""
+    blocks = model.encoder.blocks
+    blocks[0].register_forward_pre_hook(lambda block, given: (given[0].contiguous(), *given[1:]))
+
+
+def windows_at_once(dims: "whisper.ModelDimensions") -> int:
     """How many pay: more while keys and values of what is heard, in all layers of the decoder, stay small."""
     values = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_audio_state
     return 2 * BATCH if values * 4 < SMALL else BATCH
